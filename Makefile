@@ -1,0 +1,86 @@
+# The verbs of this checkout. Everything goes into .venv/ and var/; nothing else is written.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+PIP_CACHE_DIR ?= $(CURDIR)/var/cache/pip
+PIP := PIP_CACHE_DIR="$(PIP_CACHE_DIR)" PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/pip install --quiet
+RUN := .venv/bin/python -m
+# One thread for linear algebra: results must not depend on the number of cores.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export PYTHONDONTWRITEBYTECODE := 1
+
+DATASET ?=
+IMAGES ?=
+CONFIG ?= auto
+SET ?=
+DEMO := var/demo/images
+
+.PHONY: help setup demo run test test-fast test-long lint format bench pins services clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+setup: .venv/.ready ## install what the pipeline needs into .venv/
+
+.venv/.ready: requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed, and $(PYTHON) is not there: \
+	install it (Debian: apt-get install python3.11 python3.11-venv), or say where it is: \
+	make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@echo "Installing into .venv/ (a minute or two, once) ..."
+	@$(PYTHON) -m venv .venv
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/.ready-dev: .venv/.ready requirements-dev.txt
+	@echo "Installing the tools for tests ..."
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+demo: setup ## simulate a series of images, run the pipeline on it, show what it found
+	@bin/trap-manage simulate $(DEMO)
+	@bin/trap-manage run $(DEMO) --dataset demo --truth $(DEMO)/truth.json
+
+run: setup ## run on your images: make run IMAGES="/data/night1" DATASET=night1 [CONFIG=...] [SET="section.key=value"]
+	@[ -n '$(IMAGES)' ] && [ -n '$(DATASET)' ] || { \
+	echo 'Say which images and what to call the series: make run IMAGES="/data/night1" DATASET=night1'; exit 2; }
+	@bin/trap-manage run $(IMAGES) --dataset '$(DATASET)' --config '$(CONFIG)' $(foreach s,$(SET),--set '$(s)')
+
+test-fast: .venv/.ready-dev ## the quick tests, under a minute
+	@$(RUN) pytest -q -m "not slow and not long"
+
+test: lint ## what continuous integration runs
+	@$(RUN) pytest -q -m "not long"
+
+test-long: .venv/.ready-dev ## soak, kills, statistics
+	@$(RUN) pytest -q -m long
+
+lint: .venv/.ready-dev ## style, types, directions of import
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --quiet --check .
+	@.venv/bin/mypy
+	@PYTHONPATH=plugins .venv/bin/lint-imports --cache-dir var/cache/import-linter
+
+format: .venv/.ready-dev ## rewrite the code in the house style
+	@.venv/bin/ruff check --quiet --fix-only .
+	@.venv/bin/ruff format --quiet .
+
+bench: .venv/.ready ## time and memory; one JSON line a benchmark
+	@$(RUN) benchmarks.bench_main_job
+
+services: ## start what tests need and this machine lacks (PostgreSQL)
+	@bash tests/services.sh
+
+pins: ## resolve requirements*.in anew
+	@rm -rf var/pins && $(PYTHON) -m venv var/pins
+	@for kind in "" -dev; do \
+	  PIP_CACHE_DIR="$(PIP_CACHE_DIR)" var/pins/bin/pip install --quiet -r requirements$$kind.in; \
+	  { echo "# Made by 'make pins' from requirements$$kind.in. Do not edit."; \
+	    var/pins/bin/pip freeze; } > requirements$$kind.txt; done
+	@rm -rf var/pins
+
+clean: ## delete everything that was written: var/ with the results in it, and .venv/
+	@rm -rf var .venv

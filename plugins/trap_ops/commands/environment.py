@@ -1,0 +1,155 @@
+"""The variables that make Airflow and the pipeline work from this checkout, from any directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from trap_ops.errors import ConfigError
+from trap_ops.store.database import url_of_connection
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+CONFIGURATIONS = CHECKOUT / "include" / "configs"
+AIRFLOW = Path(sys.executable).with_name("airflow")
+
+
+def var_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Directory of everything that a run writes: TRAP_VAR, else var/ in the checkout."""
+    return Path(environ.get("TRAP_VAR") or CHECKOUT / "var").absolute()
+
+
+def store_url(environ: Mapping[str, str] = os.environ) -> str:
+    """URL of the results database: TRAP_DB, else the Airflow connection, else SQLite in var/.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a database URL.
+    """
+    name = "TRAP_DB" if environ.get("TRAP_DB") else "AIRFLOW_CONN_TRAP_STORE"
+    url = environ.get(name)
+    if not url:
+        return f"sqlite:///{var_dir(environ) / 'results.db'}"
+    try:
+        url = _url_of_json(url) if url.lstrip().startswith("{") else url
+        parsed = make_url(url.replace("postgres://", "postgresql://", 1))
+    except (ArgumentError, ValueError, TypeError) as error:
+        msg = (
+            f"{name} is not a database URL; write sqlite:////path/file.db or "
+            "postgresql://user:password@host:5432/database"
+        )
+        raise ConfigError(msg) from error
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        # Tasks run in directories of their own.
+        return f"sqlite:///{Path(parsed.database).absolute()}"
+    return url
+
+
+def variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What to set so that plain ``airflow`` is the project's, with the facts of Airflow 3.3.
+
+    A variable that is set already is kept, except those that name this checkout and the store.
+    """
+    var = var_dir(environ)
+    url = store_url(environ)
+    fixed = {
+        "TRAP_DB": url,
+        "TRAP_VAR": str(var),
+        "AIRFLOW_HOME": str(var / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(CHECKOUT / "plugins"),
+        "AIRFLOW_CONN_TRAP_STORE": airflow_connection(url),
+        "PATH": _with_first(str(AIRFLOW.parent), environ.get("PATH", os.defpath)),
+    }
+    defaults = {
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # With the default of 5 s every short task takes 5 s to be noticed as finished.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        # New DAG files are found after this many seconds; the default is 300.
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        # The default is all interfaces.
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        # Results must not depend on the number of cores, and tasks share the cores anyway.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
+    return fixed | {key: environ.get(key, value) for key, value in defaults.items()}
+
+
+def _url_of_json(text: str) -> str:
+    """URL of an Airflow connection that is written as JSON."""
+    fields = json.loads(text)
+    extra = fields.get("extra") or {}
+    return url_of_connection(
+        fields.get("conn_type", ""),
+        fields.get("host"),
+        fields.get("port"),
+        fields.get("login"),
+        fields.get("password"),
+        fields.get("schema"),
+        json.loads(extra) if isinstance(extra, str) else extra,
+    )
+
+
+def airflow_connection(url: str) -> str:
+    """Return a database URL as an Airflow connection, as JSON with the password in its field."""
+    parsed = make_url(url.replace("postgres://", "postgresql://", 1))
+    if parsed.get_backend_name() == "sqlite":
+        return json.dumps({"conn_type": "sqlite", "host": parsed.database})
+    fields = {
+        "conn_type": "postgres",
+        "host": parsed.host,
+        "port": parsed.port,
+        "login": parsed.username,
+        "password": parsed.password,
+        "schema": parsed.database,
+        "extra": json.dumps(dict(parsed.query)) if parsed.query else None,
+    }
+    return json.dumps({key: value for key, value in fields.items() if value is not None})
+
+
+def prepare_airflow(environ: Mapping[str, str]) -> None:
+    """Create Airflow's own database in var/, once for each version of Airflow.
+
+    Raises
+    ------
+    ConfigError
+        If Airflow cannot; its output says why.
+    """
+    home = Path(environ["AIRFLOW_HOME"])
+    done = home / f".migrated-{version('apache-airflow-core')}"
+    if done.exists() or "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" in environ:
+        return
+    home.mkdir(parents=True, exist_ok=True)
+    print("Preparing Airflow's database in var/airflow (once, some seconds) ...", file=sys.stderr)
+    result = subprocess.run(
+        [AIRFLOW, "db", "migrate"],
+        env=dict(environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        msg = f"`airflow db migrate` failed:\n{result.stdout[-2000:]}{result.stderr[-2000:]}"
+        raise ConfigError(msg)
+    done.touch()
+
+
+def full_environment() -> dict[str, str]:
+    """Return this process' environment with the project's variables in it."""
+    return {**os.environ, **variables()}
+
+
+def _with_first(directory: str, path: str) -> str:
+    rest = [part for part in path.split(os.pathsep) if part != directory]
+    return os.pathsep.join([directory, *rest])

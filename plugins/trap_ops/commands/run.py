@@ -1,0 +1,167 @@
+"""``trap-manage run``: the whole pipeline in one process, through Airflow, with progress."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from trap_ops.commands.airflow_process import Finished, TaskResult, run_airflow
+from trap_ops.commands.environment import store_url, var_dir
+from trap_ops.commands.summary import make_console, print_summary
+from trap_ops.errors import ConfigError, TrapError
+from trap_ops.store import runs
+from trap_ops.store.database import Store
+
+DAG = "trap_batch"
+# Lines of Airflow's output to show when it failed before any task could say why.
+_TAIL_LINES = 25
+
+
+def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "run",
+        help="run the pipeline on images",
+        description="Run the DAG trap_batch on images in one process: no server, no broker. The "
+        "first error ends it, with exit status 1. A dataset that exists is continued.",
+    )
+    parser.add_argument("images", nargs="+", help="FITS files, directories or globs")
+    parser.add_argument("--dataset", required=True, help="name of the series")
+    parser.add_argument("--config", default="auto", help="configuration; default: by telescope")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="another value for a setting, e.g. extraction.detection_threshold_sigma=5",
+    )
+    parser.add_argument(
+        "--monitor",
+        action="append",
+        default=[],
+        metavar="'RA DEC [NAME]'",
+        help="a position to measure in every image, degrees or hh:mm:ss dd:mm:ss",
+    )
+    parser.add_argument("--truth", type=Path, help="truth.json of a simulated series to compare")
+    parser.add_argument("--verbose", action="store_true", help="show Airflow's own output")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the DAG and print what it found."""
+    conf = {
+        "images": [str(Path(item).expanduser().absolute()) for item in arguments.images],
+        "dataset": arguments.dataset,
+        "configuration": arguments.config,
+        "overrides": parse_settings(arguments.set),
+        "monitor": arguments.monitor,
+    }
+    console = make_console()
+    log = None if arguments.verbose else _log_file(arguments.dataset)
+    store = Store(store_url())
+    console.print(f"Dataset {arguments.dataset!r}: results in {store.safe_url}", highlight=False)
+    if log is not None:
+        console.print(f"Log: {log}", highlight=False)
+    progress = Progress(console, store)
+    finished = run_airflow(
+        ["dags", "test", DAG, "-c", json.dumps(conf)],
+        log=log,
+        watch=None if arguments.verbose else progress.show,
+    )
+    if not arguments.verbose:
+        progress.show(finished.tasks)
+    if finished.status != 0 or not finished.tasks or finished.error:
+        _explain(finished, log)
+        return 1
+    print_summary(console, store, finished.tasks[-1].run, arguments.truth)
+    return 0
+
+
+def parse_settings(words: list[str]) -> dict[str, Any]:
+    """Settings from ``SECTION.KEY=VALUE``, values as in TOML; a plain word is text.
+
+    Raises
+    ------
+    ConfigError
+        If a word is not of this form.
+    """
+    settings: dict[str, Any] = {}
+    for word in words:
+        match = re.fullmatch(r"(\w+)\.(\w+)=(.*)", word)
+        if match is None:
+            msg = f"--set {word}: write SECTION.KEY=VALUE, e.g. extraction.margin_px=0"
+            raise ConfigError(msg, word=word)
+        section, key, text = match.groups()
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        settings.setdefault(section, {})[key] = value
+    return settings
+
+
+class Progress:
+    """Says which stage is at work and how far it is, from what is in the database."""
+
+    def __init__(self, console: Console, store: Store) -> None:
+        self._console = console
+        self._store = store
+        self._started = time.perf_counter()
+        self._shown: dict[str, str] = {}
+        self._live = console.is_terminal
+
+    def show(self, tasks: list[TaskResult]) -> None:
+        """Print a line for each stage that has ended, and one that is renewed for the others."""
+        if not tasks:
+            self._overwrite(f"  starting Airflow ... {self._seconds():.0f} s")
+            return
+        try:
+            with self._store.read() as connection:
+                record = runs.load_run(connection, tasks[0].run)
+                stages = runs.progress(connection, record.id)
+        except TrapError:
+            return  # The database is busy, or the run is not planned: the next look will tell.
+        for stage in stages:
+            line = f"  {stage.name:<20}{stage.what:<52}{stage.seconds:6.1f} s"
+            if stage.done and self._shown.get(stage.name) != line:
+                self._shown[stage.name] = line
+                self._overwrite("")
+                self._console.print(line, highlight=False)
+            elif not stage.done:
+                self._overwrite(line)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    def _overwrite(self, line: str) -> None:
+        """Renew the last line of a terminal; elsewhere only whole lines are printed."""
+        if self._live:
+            sys.stdout.write(f"\r\033[K{line}")
+            sys.stdout.flush()
+
+
+def _log_file(dataset: str) -> Path:
+    name = re.sub(r"[^\w.-]+", "_", dataset)[:60]
+    path = var_dir() / "logs" / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _explain(finished: Finished, log: Path | None) -> None:
+    """Say why the run failed: the task's own sentence, or the end of Airflow's output."""
+    if finished.error:
+        stage = next(task.stage for task in finished.tasks if task.error)
+        print(f"\ntrap-manage: {stage} failed: {finished.error}", file=sys.stderr)
+    elif log is not None:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
+        print(f"\ntrap-manage: Airflow failed before any task ran:\n{tail}", file=sys.stderr)
+    if log is not None:
+        print(f"The whole log: {log}", file=sys.stderr)

@@ -1,0 +1,117 @@
+"""What a run found, in the terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy.spatial import cKDTree
+
+from trap_ops.science.coordinates import unit_vectors
+from trap_ops.store import candidates, datasets, runs
+from trap_ops.store.database import Store
+from trap_ops.store.outcomes import rejected_units
+
+_MIN_WIDTH = 130
+_MAX_REJECTED = 20
+_MAX_CANDIDATES = 25
+# A candidate this close to a simulated source is that source.
+_TRUTH_RADIUS_ARCSEC = 15.0
+
+
+def make_console() -> Console:
+    """Return a console that does not break lines: tables are also read from files and pipes."""
+    # No markup: messages and names have brackets of their own.
+    console = Console(soft_wrap=True, markup=False)
+    console.width = max(console.width, _MIN_WIDTH)
+    return console
+
+
+def print_summary(console: Console, store: Store, run_key: str, truth: Path | None = None) -> None:
+    """Print images, sources, candidates and the path of the report of a run.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    store : Store
+    run_key : str
+    truth : Path, optional
+        ``truth.json`` of a simulated series: say which of its sources were found.
+    """
+    with store.read() as connection:
+        record = runs.load_run(connection, run_key)
+        summary = next(
+            item for item in datasets.list_datasets(connection) if item.id == record.dataset
+        )
+        rejected = rejected_units(connection, record.dataset)
+        found = candidates.list_candidates(connection, record.dataset)
+        report = runs.report_of(connection, record.id)
+    console.print()
+    console.print(
+        f"{summary.accepted} images accepted, {len(rejected)} rejected; {summary.sources} sky "
+        f"sources; {summary.candidates} candidates (configuration {record.configuration_name})",
+        highlight=False,
+    )
+    for unit in rejected[:_MAX_REJECTED]:
+        console.print(f"  rejected: {unit.message}", highlight=False)
+    if len(rejected) > _MAX_REJECTED:
+        console.print(f"  and {len(rejected) - _MAX_REJECTED} more: see the report")
+    if found["rank"]:
+        console.print(_candidate_table(found))
+        if len(found["rank"]) > _MAX_CANDIDATES:
+            more = len(found["rank"]) - _MAX_CANDIDATES
+            console.print(f"and {more} more: see the report", highlight=False)
+    if truth is not None:
+        _compare(console, found, truth)
+    console.print(f"Report: {report}", highlight=False)
+
+
+def _candidate_table(found: dict[str, list[Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("#", "candidate", "kind"):
+        table.add_column(name, no_wrap=True)
+    for name in ("RA", "Dec", "peak mJy", "eta", "V", "p-value"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("first seen (UTC)", no_wrap=True)
+    for row in range(min(len(found["rank"]), _MAX_CANDIDATES)):
+        value = {name: column[row] for name, column in found.items()}
+        table.add_row(
+            f"{value['rank']}",
+            f"{value['source_name']}",
+            f"{value['kind']}",
+            f"{value['wm_ra']:.5f}",
+            f"{value['wm_decl']:+.5f}",
+            f"{value['peak_jy'] * 1e3:.3g}",
+            f"{value['all_eta_int']:.3g}",
+            f"{value['all_v_int']:.2f}",
+            _probability(value["all_p_value"]),
+            f"{value['first_seen']:%Y-%m-%d %H:%M:%S}",
+        )
+    return table
+
+
+def _probability(p_value: float | None) -> str:
+    if p_value is None:
+        return "-"
+    return "< 1e-300" if p_value < 1e-300 else f"{p_value:.1e}"
+
+
+def _compare(console: Console, found: dict[str, list[Any]], truth: Path) -> None:
+    """Say which simulated variables and transients are candidates, and what else is."""
+    sources = json.loads(truth.read_text())["sources"]
+    tree = cKDTree(unit_vectors([s["ra_deg"] for s in sources], [s["dec_deg"] for s in sources]))
+    here = unit_vectors(np.array(found["wm_ra"]), np.array(found["wm_decl"])).reshape(-1, 3)
+    chord, nearest = tree.query(here) if len(here) else (np.empty(0), np.empty(0, dtype=int))
+    close = np.degrees(chord) * 3600.0 <= _TRUTH_RADIUS_ARCSEC
+    names = {sources[i]["name"] for i in nearest[close]}
+    parts = []
+    for kind in ("transient", "variable"):
+        wanted = {source["name"] for source in sources if source["kind"] == kind}
+        parts.append(f"{len(wanted & names)} of {len(wanted)} {kind}s")
+    steady = sum(sources[i]["kind"] == "steady" for i in nearest[close])
+    parts.append(f"{steady + int((~close).sum())} false candidates")
+    console.print(f"Against the simulated truth: {', '.join(parts)}", highlight=False)

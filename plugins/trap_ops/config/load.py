@@ -1,0 +1,248 @@
+"""Layers of settings: built-in defaults < default.toml < a named file < parameters of the run."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from trap_ops.config.model import NOT_PART_OF_DATASET, SITE_ONLY, Configuration
+from trap_ops.errors import ConfigError
+
+DEFAULT_FILE = "default.toml"
+AUTO = "auto"
+_OVERRIDES = "parameters of this run"
+
+
+def configuration_names(directory: Path) -> list[str]:
+    """Names of the configurations in a directory: its ``*.toml`` files without their ending."""
+    return sorted(path.stem for path in directory.glob("*.toml"))
+
+
+def load_configuration(
+    directory: Path,
+    name: str,
+    overrides: Mapping[str, Any] | None = None,
+    telescopes: Iterable[str] = (),
+) -> tuple[str, Configuration]:
+    """Read, merge and validate the settings of a run.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds ``default.toml`` and the named files.
+    name : str
+        Name of a file without its ending, or ``auto`` to choose by telescope.
+    overrides : mapping, optional
+        ``{section: {key: value}}``, as the parameters of a run give them.
+    telescopes : iterable of str
+        TELESCOP of the images; decides for ``auto``.
+
+    Returns
+    -------
+    name : str
+        The file that was taken.
+    configuration : Configuration
+
+    Raises
+    ------
+    ConfigError
+        One message for all problems, each with file, key, value, what is allowed and the nearest
+        valid name.
+    """
+    chosen = _by_telescope(directory, telescopes) if name == AUTO else name
+    layers = [(DEFAULT_FILE, _read(directory / DEFAULT_FILE))]
+    if f"{chosen}.toml" != DEFAULT_FILE:
+        layers.append((f"{chosen}.toml", _read(_named_file(directory, chosen))))
+    layers.append((_OVERRIDES, dict(overrides or {})))
+    merged: dict[str, Any] = {}
+    origin: dict[tuple[str, ...], str] = {}
+    for source, layer in layers:
+        _merge(merged, layer, source, origin, ())
+    problems = [
+        f"{_OVERRIDES}: {'.'.join(path)} guards the site and cannot be set by a run; "
+        f"edit {DEFAULT_FILE} instead"
+        for path in SITE_ONLY
+        if origin.get(path) == _OVERRIDES
+    ]
+    try:
+        configuration = Configuration.model_validate(merged)
+    except ValidationError as error:
+        problems += [_describe(item, merged, origin) for item in error.errors()]
+        raise _config_error(problems) from error
+    problems += _contradictions(configuration, origin)
+    if problems:
+        raise _config_error(problems)
+    return chosen, configuration
+
+
+def canonical_json(configuration: Configuration) -> str:
+    """Return the settings as JSON with sorted keys: equal settings give equal text."""
+    return json.dumps(configuration.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def dataset_settings(configuration: Configuration) -> dict[str, Any]:
+    """Return the settings that decide results, as nested dicts; runs of a dataset share them."""
+    return configuration.model_dump(mode="json", exclude=set(NOT_PART_OF_DATASET))
+
+
+def settings_hash(settings: object) -> str:
+    """SHA-256 of settings or parts of them (anything JSON knows)."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def settings_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Keys whose values differ, as ``section.key: first -> second``, in order."""
+    flat_first, flat_second = _flatten(first), _flatten(second)
+    return [
+        f"{key}: {flat_first.get(key, 'absent')} -> {flat_second.get(key, 'absent')}"
+        for key in sorted(flat_first.keys() | flat_second.keys())
+        if flat_first.get(key, "absent") != flat_second.get(key, "absent")
+    ]
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _by_telescope(directory: Path, telescopes: Iterable[str]) -> str:
+    """Return the file that names the telescope; the default where none does."""
+    wanted = {telescope.strip().upper() for telescope in telescopes}
+    found: dict[str, list[str]] = {}
+    for name in configuration_names(directory):
+        names = _read(directory / f"{name}.toml").get("telescopes", [])
+        for telescope in wanted & {str(item).strip().upper() for item in names}:
+            found.setdefault(telescope, []).append(name)
+    choices = sorted({name for names in found.values() for name in names})
+    unknown = sorted(wanted - found.keys())
+    if len(choices) > 1 or (choices and unknown):
+        listing = ", ".join(f"{telescope}: {' or '.join(found[telescope])}" for telescope in found)
+        listing += "".join(f", {telescope or 'no TELESCOP'}: default" for telescope in unknown)
+        msg = (
+            f"configuration 'auto' cannot choose: the images ask for different files ({listing}); "
+            "name one configuration, or make a dataset for each telescope"
+        )
+        raise ConfigError(msg, telescopes=sorted(wanted))
+    return choices[0] if choices else Path(DEFAULT_FILE).stem
+
+
+def _named_file(directory: Path, name: str) -> Path:
+    names = configuration_names(directory)
+    if name in names:
+        return directory / f"{name}.toml"
+    msg = (
+        f"there is no configuration {name!r} in {directory}{_nearest(name, names)}; "
+        f"there are: {', '.join([AUTO, *names])}"
+    )
+    raise ConfigError(msg, name=name)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        msg = f"configuration file {path} is missing; restore it from the repository"
+        raise ConfigError(msg, path=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"configuration file {path} is not valid TOML: {error}"
+        raise ConfigError(msg, path=str(path)) from error
+
+
+def _merge(
+    target: dict[str, Any],
+    layer: Mapping[str, Any],
+    source: str,
+    origin: dict[tuple[str, ...], str],
+    prefix: tuple[str, ...],
+) -> None:
+    for key, value in layer.items():
+        path = (*prefix, key)
+        if isinstance(value, Mapping) and isinstance(target.get(key, {}), dict):
+            _merge(target.setdefault(key, {}), value, source, origin, path)
+            origin.setdefault(path, source)
+        else:
+            target[key] = value
+            origin[path] = source
+
+
+def _describe(
+    item: Any,  # noqa: ANN401 - pydantic's ErrorDetails, a TypedDict of an inner package
+    merged: Mapping[str, Any],
+    origin: Mapping[tuple[str, ...], str],
+) -> str:
+    """One problem in words: file, key path, value, what is allowed, nearest valid name."""
+    # Of a union pydantic adds the tried type to the path; the key itself is what the user knows.
+    path = tuple(str(part) for part in item["loc"])
+    while path and path not in origin:
+        path = path[:-1]
+    source = origin.get(path, DEFAULT_FILE)
+    dotted = ".".join(path)
+    if item["type"] == "extra_forbidden":
+        near = _nearest(path[-1], _valid_names(path[:-1]))
+        return f"{source}: {dotted} is not a setting{near}"
+    value: Any = merged
+    for part in path:
+        value = value[part]
+    return f"{source}: {dotted} = {value!r}: {item['msg'].lower()}"
+
+
+def _valid_names(path: tuple[str, ...]) -> list[str]:
+    section: type[BaseModel] = Configuration
+    for part in path:
+        annotation = section.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        section = annotation
+    return list(section.model_fields)
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def _contradictions(
+    configuration: Configuration, origin: Mapping[tuple[str, ...], str]
+) -> list[str]:
+    """Problems that pydantic cannot see: of two settings together, or of a number beside a word."""
+
+    def named(section: str, key: str) -> str:
+        value = getattr(getattr(configuration, section), key)
+        return f"{section}.{key} = {value} ({origin.get((section, key), 'built-in')})"
+
+    problems = []
+    quality, extraction = configuration.quality, configuration.extraction
+    if quality.rms_min_jy >= quality.rms_max_jy:
+        low, high = named("quality", "rms_min_jy"), named("quality", "rms_max_jy")
+        problems.append(f"{low} must be below {high}")
+    if extraction.analysis_threshold_sigma > extraction.detection_threshold_sigma:
+        analysis = named("extraction", "analysis_threshold_sigma")
+        detection = named("extraction", "detection_threshold_sigma")
+        problems.append(f"{analysis} must not be above {detection}")
+    for key in ("ew_sys_err_arcsec", "ns_sys_err_arcsec"):
+        value = getattr(extraction, key)
+        if value != "auto" and value < 0:
+            problems.append(f"{named('extraction', key)} must be 'auto' or at least 0")
+    expiration = configuration.forced_fits.expiration
+    if expiration != "none" and expiration < 1:
+        problems.append(f"{named('forced_fits', 'expiration')} must be 'none' or at least 1")
+    return problems
+
+
+def _config_error(problems: list[str]) -> ConfigError:
+    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    msg = f"the configuration has {count}:\n  " + "\n  ".join(problems)
+    return ConfigError(msg, problems=problems)

@@ -1,0 +1,240 @@
+"""Every setting: its name, default, bounds, unit and meaning, once.
+
+``include/configs/default.toml`` holds the same keys with the same defaults; a test compares them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """Base of all sections: cannot be changed, refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ImagesConfig(Section):
+    """Which files are images, and how their headers are read."""
+
+    data_roots: tuple[str, ...] = Field(
+        (),
+        description="Only files below these directories are read; empty: any. "
+        "Set by the site, not by a run.",
+    )
+    suffixes: tuple[str, ...] = Field(
+        (".fits", ".fit", ".fts"),
+        min_length=1,
+        description="Endings of the files that are taken from a directory (case ignored).",
+    )
+    bandwidth_max_hz: float = Field(
+        0.0,
+        ge=0,
+        description="If not 0, replaces the bandwidth of every image when bands are assigned.",
+    )
+
+
+class QualityConfig(Section):
+    """When an image is rejected before its sources are used."""
+
+    rms_clip_sigma: float = Field(
+        4.0,
+        gt=0,
+        description="Clip of the pixels that the image's rms is measured from.",
+    )
+    rms_fraction: int = Field(
+        8,
+        ge=2,
+        description="The central sub-image has a side of 2/this of the image's.",
+    )
+    rms_min_jy: float = Field(0.0, ge=0, description="Reject an rms at or below this, Jy/beam.")
+    rms_max_jy: float = Field(100.0, gt=0, description="Reject an rms at or above this, Jy/beam.")
+    rms_history_images: int = Field(
+        100,
+        ge=2,
+        description="Compare the rms with so many accepted images of the band.",
+    )
+    rms_rejection_sigma: float = Field(
+        3.0,
+        gt=0,
+        description="Reject an rms so many sigma from the mean of its history.",
+    )
+    beam_min_px: float = Field(
+        2.0,
+        ge=0,
+        description="Reject a beam whose full width (FWHM) is at most this, pixels.",
+    )
+    beam_max_px: float = Field(
+        30.0,
+        gt=0,
+        description="Reject a beam with a semi axis (HWHM) above this, pixels.",
+    )
+    beam_max_ratio: float = Field(
+        2.0,
+        ge=1,
+        description="Reject a beam whose axes differ by more than this ratio.",
+    )
+    nan_max_fraction: float = Field(
+        0.9,
+        ge=0,
+        lt=1,
+        description="Reject an image with more than this fraction without data.",
+    )
+
+
+class ExtractionConfig(Section):
+    """Finding and measuring sources in one image."""
+
+    detection_threshold_sigma: float = Field(
+        8.0, gt=0, description="A source has a pixel at or above this, in local rms."
+    )
+    analysis_threshold_sigma: float = Field(
+        3.0, gt=0, description="Pixels above this, in local rms, belong to islands."
+    )
+    margin_px: int = Field(10, ge=0, description="Pixels at the image edge that are not used.")
+    radius_px: float = Field(
+        0.0, ge=0, description="Use pixels within this distance of the centre; 0: all."
+    )
+    background_cell_beams: float = Field(
+        12.0,
+        gt=0,
+        description="Side of a cell of the background grid, in beams (FWHM).",
+    )
+    background_cell_px: float = Field(
+        0.0, ge=0, description="The same in pixels; 0: background_cell_beams decides."
+    )
+    force_beam: bool = Field(
+        True, description="Hold the beam's shape in the fit; else the shape is fitted."
+    )
+    resolved_threshold_sigma: float = Field(
+        5.0, gt=0, description="Flag a source as resolved from this significance on."
+    )
+    noise_correlation: Literal["measured", "beam", "smoothed"] = Field(
+        "measured",
+        description="Autocorrelation of the noise that errors follow from: measured in every "
+        "image, the beam (natural weighting), or white noise smoothed with the beam.",
+    )
+    ew_sys_err_arcsec: Literal["auto"] | float = Field(
+        "auto",
+        description='Systematic position error east-west, arcsec; "auto": 0.1 beam major axes.',
+    )
+    ns_sys_err_arcsec: Literal["auto"] | float = Field(
+        "auto",
+        description='Systematic position error north-south, arcsec; "auto": 0.1 beam major axes.',
+    )
+
+
+class AssociationConfig(Section):
+    """Which detection belongs to which sky source."""
+
+    deruiter_radius: float = Field(
+        5.68,
+        gt=0,
+        description="Largest De Ruiter radius of a pair: 5.68 loses one in 1e7.",
+    )
+    beamwidths_limit: float = Field(
+        3.0,
+        gt=0,
+        description="Largest distance of a pair, in semi-major axes of the beam.",
+    )
+
+
+class ForcedFitsConfig(Section):
+    """Fluxes at the positions of sky sources in images that do not show them."""
+
+    forward: bool = Field(True, description="Fit sources in later images where they are not seen.")
+    backward: bool = Field(True, description="Fit new sources in the images before their first.")
+    backward_max_images: int = Field(
+        0, ge=0, description="Fit backward in at most so many latest images; 0: all."
+    )
+    expiration: Literal["none"] | int = Field(
+        "none",
+        description='Stop after so many images without a detection (all bands count); "none".',
+    )
+    upper_limit_sigma: float = Field(
+        3.0,
+        gt=0,
+        description="A fit below so many errors gets an upper limit of so many.",
+    )
+
+
+class NewSourcesConfig(Section):
+    """When a source that appears is new and not merely seen for the first time."""
+
+    sigma_margin: float = Field(
+        1.0,
+        ge=0,
+        description="Excess over the detection threshold of the earlier image, sigma.",
+    )
+
+
+class CandidatesConfig(Section):
+    """Which sky sources become transient candidates."""
+
+    max_expected_false: float = Field(
+        0.01,
+        gt=0,
+        description="A sky of steady sources alone would give so many candidates by chance.",
+    )
+    min_v: float = Field(
+        0.0,
+        ge=0,
+        description="Least V (standard deviation over mean flux) of a variable.",
+    )
+
+
+class ExecutionConfig(Section):
+    """How a run is cut into tasks. Never changes a result."""
+
+    parallel_tasks: int = Field(
+        4,
+        ge=1,
+        description="Cut each mapped stage into at least so many tasks, if it has the images.",
+    )
+    max_images_per_task: int = Field(
+        25, ge=1, description="A task handles at most so many images, up to 1000 tasks."
+    )
+
+
+class ReportConfig(Section):
+    """What the run report shows."""
+
+    max_candidates: int = Field(
+        50,
+        ge=0,
+        description="Show light curves and cut-outs of so many best candidates.",
+    )
+    cutout_beams: float = Field(
+        12.0, gt=1, description="Side of a cut-out image, in beams (FWHM major axis)."
+    )
+
+
+class Configuration(Section):
+    """All settings of a run.
+
+    ``execution`` and ``report`` never change a result and may differ between runs on one dataset;
+    all other sections are part of the dataset.
+    """
+
+    description: str = Field("", description="What this file is for.")
+    telescopes: tuple[str, ...] = Field(
+        (),
+        description='Values of TELESCOP that the configuration "auto" takes this file for.',
+    )
+    images: ImagesConfig = ImagesConfig()
+    quality: QualityConfig = QualityConfig()
+    extraction: ExtractionConfig = ExtractionConfig()
+    association: AssociationConfig = AssociationConfig()
+    forced_fits: ForcedFitsConfig = ForcedFitsConfig()
+    new_sources: NewSourcesConfig = NewSourcesConfig()
+    candidates: CandidatesConfig = CandidatesConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    report: ReportConfig = ReportConfig()
+
+
+# Keys that a run's parameters must not change: they guard the site against its users.
+SITE_ONLY = (("images", "data_roots"),)
+# Sections that change how or where a run works, never what it finds.
+NOT_PART_OF_DATASET = ("description", "telescopes", "execution", "report")

@@ -1,0 +1,113 @@
+"""All stages in order without Airflow: for notebooks, tests and benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trap_ops.records.runs import MonitorPosition, RunRequest, StageReport
+from trap_ops.stages.associate import associate
+from trap_ops.stages.context import StageContext
+from trap_ops.stages.extract_sources import extract_sources
+from trap_ops.stages.find_candidates import find_candidates
+from trap_ops.stages.fit_forced import fit_forced
+from trap_ops.stages.judge_quality import judge_quality
+from trap_ops.stages.measure_quality import measure_quality
+from trap_ops.stages.measure_variability import measure_variability
+from trap_ops.stages.publish import publish
+from trap_ops.stages.register_images import register_images
+from trap_ops.store import runs
+from trap_ops.store.database import Store
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CONFIGURATIONS = CHECKOUT / "include" / "configs"
+
+MappedStage = Callable[[StageContext, Sequence[int], str], StageReport]
+
+
+def run(
+    images: Iterable[str | Path],
+    dataset: str,
+    *,
+    store_url: str,
+    configuration: str = "auto",
+    overrides: Mapping[str, Any] | None = None,
+    monitor: Iterable[MonitorPosition] = (),
+    run_key: str | None = None,
+    configurations: Path = CONFIGURATIONS,
+    output_dir: Path = CHECKOUT / "var",
+) -> list[StageReport]:
+    """Run the whole pipeline in this process.
+
+    Parameters
+    ----------
+    images : iterable of str or Path
+        Absolute paths of files or directories, or globs.
+    dataset : str
+        Name of the dataset; an existing one is continued.
+    store_url : str
+        Database of the results.
+    configuration : str
+        Name of a file in ``configurations``, or ``auto``.
+    overrides : mapping, optional
+        ``{section: {key: value}}``.
+    monitor : iterable of MonitorPosition
+        Positions to measure in every image.
+    run_key : str, optional
+        Key of the run; by default ``local__<UTC>``.
+    configurations, output_dir : Path
+
+    Returns
+    -------
+    list of StageReport
+        One a stage and batch, in the order in which they ran.
+
+    Raises
+    ------
+    TrapError
+        Whatever stops a stage; the run is then marked as failed and keeps its dataset.
+    """
+    store = Store(store_url)
+    request = RunRequest(
+        run_key=run_key or f"local__{datetime.now(UTC).isoformat()}",
+        images=tuple(str(item) for item in images),
+        dataset=dataset,
+        configuration=configuration,
+        overrides=dict(overrides or {}),
+        monitor=tuple(monitor),
+        user=runs.current_user(),
+    )
+    try:
+        record, report = register_images(store, request, configurations, output_dir)
+        try:
+            return [report, *_run_stages(StageContext(store, record, output_dir), report)]
+        except Exception as error:
+            with store.write() as connection:
+                runs.set_state(connection, record.id, runs.FAILED, str(error))
+            raise
+    finally:
+        store.close()
+
+
+def _run_stages(context: StageContext, registered: StageReport) -> list[StageReport]:
+    reports = _run_batches(context, measure_quality, registered)
+    reports.append(judge_quality(context))
+    reports += _run_batches(context, extract_sources, reports[-1])
+    reports.append(associate(context))
+    reports += _run_batches(context, fit_forced, reports[-1])
+    reports += [measure_variability(context), find_candidates(context), publish(context)]
+    return reports
+
+
+def _run_batches(
+    context: StageContext, stage: MappedStage, before: StageReport
+) -> list[StageReport]:
+    return [
+        stage(context, image_ids, str(number))
+        for number, image_ids in enumerate(before.batches or [])
+    ]
+
+
+__all__ = ["CHECKOUT", "CONFIGURATIONS", "run"]

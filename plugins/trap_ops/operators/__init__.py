@@ -1,0 +1,1 @@
+"""Airflow operators: open the context, call one stage, map errors, return a small value."""

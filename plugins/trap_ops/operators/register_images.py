@@ -1,0 +1,66 @@
+"""Operator of the first task: plan the run and register its images."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from airflow.sdk import BaseOperator, Context
+
+from trap_ops.operators.stage_operator import (
+    CONFIGURATIONS,
+    TEMPORARY_RUN,
+    errors_mapped,
+    in_one_process,
+    open_store,
+    output_dir,
+    result_of,
+    run_key,
+    testing_one_task,
+)
+
+
+class RegisterImagesOperator(BaseOperator):
+    """Find the images that the parameters name, read their headers, and plan the run.
+
+    Reads the DAG's parameters ``images``, ``dataset``, ``configuration``, ``overrides`` and
+    ``monitor``. Returns batches of image ids for measure_quality.
+    """
+
+    stage: ClassVar[str] = "register_images"
+    ui_color = "#e8f0f2"
+
+    def execute(self, context: Context) -> list[list[int]] | dict[str, Any]:
+        """Plan the run."""
+        from trap_ops.records.runs import RunRequest
+        from trap_ops.science.coordinates import parse_position
+        from trap_ops.stages.register_images import register_images
+        from trap_ops.store import runs
+
+        params = context["params"]
+        key = run_key(context)
+        with errors_mapped(self.stage, context), open_store() as store:
+            request = RunRequest(
+                run_key=key,
+                images=tuple(params["images"] or ()),
+                dataset=str(params["dataset"]),
+                configuration=str(params["configuration"]),
+                overrides=dict(params["overrides"] or {}),
+                monitor=tuple(parse_position(text) for text in params["monitor"] or ()),
+                user=runs.current_user() if in_one_process() else _triggered_by(context),
+            )
+            record, report = register_images(
+                store, request, CONFIGURATIONS, output_dir(), debugging=testing_one_task()
+            )
+            if key.startswith(TEMPORARY_RUN):
+                # Airflow deletes this run when the test ends, so nothing could ever go on with it.
+                with store.write() as connection:
+                    message = "a test of register_images without a run id"
+                    runs.set_state(connection, record.id, runs.ABANDONED, message)
+                    runs.release_lock(connection, record.id)
+                self.log.info("registered as a test: the next run on the dataset goes on from here")
+            return result_of(report, context)
+
+
+def _triggered_by(context: Context) -> str:
+    """Name of the user who triggered the run in Airflow, where Airflow knows it."""
+    return str(getattr(context["dag_run"], "triggering_user_name", None) or "")

@@ -1,0 +1,168 @@
+"""What all operators of the pipeline have in common."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseHook, BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
+
+if TYPE_CHECKING:
+    from trap_ops.records.runs import StageReport
+    from trap_ops.stages.context import StageContext
+    from trap_ops.store.database import Store
+
+logger = logging.getLogger(__name__)
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+CONFIGURATIONS = CHECKOUT / "include" / "configs"
+STORE_CONNECTION = "trap_store"
+# A temporary run of `airflow tasks test` without a run id: Airflow deletes it afterwards.
+TEMPORARY_RUN = "__airflow_temporary_run_"
+
+
+class StageOperator(BaseOperator):
+    """Run one stage of a run that register_images has planned.
+
+    Subclasses name the stage and say how to call it. What the stage found goes to the database; the
+    counts go to XCom under the key ``counts``, and the return value is what a mapped task behind
+    this one is mapped over.
+    """
+
+    stage: ClassVar[str]
+    ui_color = "#e8f0f2"
+
+    def run_stage(self, stage_context: StageContext, context: Context) -> StageReport:
+        """Call the stage."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> list[list[int]] | dict[str, Any]:
+        """Open the run, call the stage, map errors to what Airflow should do about them."""
+        from trap_ops.stages.context import open_context
+
+        with errors_mapped(self.stage, context), open_store() as store:
+            stage_context = open_context(
+                store, run_key(context), output_dir(), debugging=testing_one_task()
+            )
+            return result_of(self.run_stage(stage_context, context), context)
+
+
+def run_key(context: Context) -> str:
+    """Return Airflow's id of this run, which is the key of the run in the results database."""
+    return str(context["run_id"])
+
+
+def output_dir() -> Path:
+    """Directory that reports are written below: TRAP_VAR, else var/ in the checkout."""
+    return Path(os.environ.get("TRAP_VAR") or CHECKOUT / "var")
+
+
+def testing_one_task() -> bool:
+    """Whether this is `airflow tasks test`, which tries a task with code that is being edited."""
+    return os.environ.get("AIRFLOW_TEST_MODE") == "True"
+
+
+def in_one_process() -> bool:
+    """Whether this is `airflow dags test` or `tasks test`: then the first error is final."""
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    return type(getattr(runner, "SUPERVISOR_COMMS", None)).__name__ == "InProcessSupervisorComms"
+
+
+@contextmanager
+def open_store() -> Iterator[Store]:
+    """The results database of the Airflow connection ``trap_store``."""
+    from trap_ops.store.database import Store, url_of_connection
+
+    connection = BaseHook.get_connection(STORE_CONNECTION)
+    store = Store(
+        url_of_connection(
+            connection.conn_type,
+            connection.host,
+            connection.port,
+            connection.login,
+            connection.password,
+            connection.schema,
+            connection.extra_dejson,
+        )
+    )
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def errors_mapped(stage: str, context: Context) -> Iterator[None]:
+    """Tell Airflow what to do about an error: retry it, or fail at once with the message.
+
+    Raises
+    ------
+    AirflowFailException
+        For what a retry cannot mend, and, in one process, for everything.
+    """
+    from trap_ops.errors import StoreUnavailable, TrapError
+
+    try:
+        yield
+    except Exception as error:
+        message = error.message if isinstance(error, TrapError) else f"{stage}: {error!r}"
+        _note_failure(stage, context, message)
+        if os.environ.get("TRAP_PDB"):
+            _debug(error)
+        final = isinstance(error, TrapError) and not isinstance(error, StoreUnavailable)
+        if final or in_one_process():
+            raise AirflowFailException(message) from error
+        raise
+    _note_result(stage, context, "")
+
+
+def result_of(report: StageReport, context: Context) -> list[list[int]] | dict[str, Any]:
+    """Show the counts of a stage, and return its batches or the counts."""
+    counts = {**report.counts, "seconds": report.seconds}
+    context["ti"].xcom_push("counts", counts)
+    return counts if report.batches is None else report.batches
+
+
+def _note_failure(stage: str, context: Context, message: str) -> None:
+    """Write the failure to the run, so that everybody who looks at it can read the reason."""
+    from trap_ops.errors import TrapError
+    from trap_ops.store import runs
+
+    _note_result(stage, context, message)
+    try:
+        with open_store() as store, store.write() as connection:
+            record = runs.load_run(connection, run_key(context))
+            if record.state == runs.RUNNING:
+                runs.set_state(connection, record.id, runs.FAILED, f"{stage}: {message}")
+    except TrapError as error:
+        # There is no run yet, or no database: the task's log has the message in any case.
+        logger.info("not noted in the results database: %s", error)
+
+
+def _note_result(stage: str, context: Context, message: str) -> None:
+    """Tell the command that started this process, if it asked, what became of the task.
+
+    The exit status of `airflow tasks test` is 0 even when the task failed.
+    """
+    path = os.environ.get("TRAP_RESULT_FILE")
+    if path:
+        line = json.dumps({"stage": stage, "run": run_key(context), "error": message})
+        with Path(path).open("a") as file:
+            file.write(line + "\n")
+
+
+def _debug(error: Exception) -> None:
+    """Open the debugger where the error was raised."""
+    import pdb  # noqa: T100 - `trap-manage debug --pdb` asks for it
+
+    # Airflow redirects the standard streams of a task.
+    debugger = pdb.Pdb(stdin=sys.__stdin__, stdout=sys.__stdout__)
+    debugger.reset()
+    debugger.interaction(None, error.__traceback__)

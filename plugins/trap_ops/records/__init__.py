@@ -1,0 +1,1 @@
+"""What crosses rooms: plain values with units in their names. No behaviour."""

@@ -1,0 +1,270 @@
+"""Images: what their files say, where they are on the sky, how good they are, their noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from trap_ops.records.arrays import FloatArray
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Restoring beam: full widths at half maximum, position angle north through east, degrees."""
+
+    bmaj_deg: float
+    bmin_deg: float
+    bpa_deg: float
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """What a file and its header say.
+
+    Attributes
+    ----------
+    path : str
+        Absolute path.
+    file_name : str
+        Base name; part of an image's natural key.
+    file_size, file_mtime_ns : int
+        Bytes; nanoseconds since 1970.
+    header_sha256 : str
+        Of the header's cards.
+    telescope : str
+        TELESCOP, empty if absent.
+    stokes : int
+        1 to 4 for I, Q, U, V; other FITS codes as they are.
+    freq_eff_hz, freq_bw_hz : float
+    start : datetime
+        UTC, without a zone.
+    integration_s : float
+    beam : Beam
+    pixel_matrix_deg : tuple of tuple of float
+        Degrees (east, north) per pixel (x, y).
+    nx, ny : int
+    sky_ra_deg, sky_dec_deg : tuple of float
+        Of the centre (pixel (nx/2, ny/2), counted from 0) and the four corners; NaN off the sky.
+    notes : tuple of str
+        What was missing and assumed.
+    """
+
+    path: str
+    file_name: str
+    file_size: int
+    file_mtime_ns: int
+    header_sha256: str
+    telescope: str
+    stokes: int
+    freq_eff_hz: float
+    freq_bw_hz: float
+    start: datetime
+    integration_s: float
+    beam: Beam
+    pixel_matrix_deg: tuple[tuple[float, float], tuple[float, float]]
+    nx: int
+    ny: int
+    sky_ra_deg: tuple[float, ...]
+    sky_dec_deg: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """An image's pixels, beam and field, as the results tables keep them.
+
+    Attributes
+    ----------
+    deltax_deg, deltay_deg : float
+        Pixel size with sign.
+    beam_semimajor_deg, beam_semiminor_deg : float
+        Half widths (HWHM): in pixels times the pixel size along x.
+    centre_ra_deg, centre_dec_deg : float
+    corner_distance_deg : float
+        From the centre to the farthest corner.
+    """
+
+    deltax_deg: float
+    deltay_deg: float
+    beam_semimajor_deg: float
+    beam_semiminor_deg: float
+    centre_ra_deg: float
+    centre_dec_deg: float
+    corner_distance_deg: float
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """An image of a dataset as the stages need it; NaN for what is not measured yet."""
+
+    id: int
+    path: str
+    file_name: str
+    file_size: int
+    file_mtime_ns: int
+    header_sha256: str
+    content_sha256: str | None
+    telescope: str
+    start: datetime
+    integration_s: float
+    band: int
+    region: int
+    stokes: int
+    freq_eff_hz: float
+    freq_bw_hz: float
+    beam_semimajor_deg: float
+    beam_semiminor_deg: float
+    beam_pa_deg: float
+    deltax_deg: float
+    deltay_deg: float
+    centre_ra_deg: float
+    centre_dec_deg: float
+    corner_distance_deg: float
+    nx: int
+    ny: int
+    rms_qc_jy: float
+    nan_fraction: float
+    data_min_jy: float
+    data_max_jy: float
+    rms_min_jy: float
+    rms_max_jy: float
+    detection_threshold_sigma: float
+    verdict: str | None
+
+    @property
+    def order(self) -> tuple[datetime, float, int, str, str]:
+        """Canonical order of images (SCIENCE.md D19)."""
+        return (
+            self.start,
+            self.freq_eff_hz,
+            self.stokes,
+            self.file_name,
+            self.content_sha256 or self.header_sha256,
+        )
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """What the quality checks need of an image's pixels.
+
+    Attributes
+    ----------
+    rms_jy : float
+        Jy/beam, in the centre; NaN without valid pixels there.
+    nan_fraction : float
+        Of all pixels: NaN or Inf.
+    min_jy, max_jy : float
+        Range of the valid pixels; NaN without any.
+    """
+
+    rms_jy: float
+    nan_fraction: float
+    min_jy: float
+    max_jy: float
+
+
+class RejectReason(IntEnum):
+    """Why an image is not used: id in table ``rejectreason``. 0 to 5 are the classic ones."""
+
+    RMS_INVALID = 0
+    BEAM_INVALID = 1
+    BRIGHT_SOURCE_NEAR = 2
+    TAU_TIME_INVALID = 3
+    CONTAINS_NAN = 4
+    DATA_FLAT = 5
+    FILE_UNUSABLE = 6
+    DUPLICATE = 7
+    NO_NOISE = 8
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Judgement on one image: a value, not an exception.
+
+    Attributes
+    ----------
+    accepted : bool
+    reason : RejectReason or None
+        None if accepted.
+    comment : str
+        Measured value and limit in words.
+    """
+
+    accepted: bool
+    reason: RejectReason | None = None
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class Band:
+    """A frequency interval in Hz. It never grows after its first image."""
+
+    central_hz: float
+    low_hz: float
+    high_hz: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """A circle on the sky, degrees."""
+
+    ra_deg: float
+    dec_deg: float
+    radius_deg: float
+
+
+@dataclass(frozen=True)
+class NoiseGrid:
+    """Background and rms at the centres of cells, bilinear between them, constant beyond them.
+
+    Attributes
+    ----------
+    background, rms : numpy.ndarray, (gy, gx)
+        In the units of the image.
+    x0, y0 : float
+        Pixel coordinates (0-based) of the first node.
+    step_x, step_y : float
+        Distance of nodes in pixels.
+    """
+
+    background: FloatArray
+    rms: FloatArray
+    x0: float
+    y0: float
+    step_x: float
+    step_y: float
+
+
+@dataclass(frozen=True)
+class Autocorrelation:
+    """Correlation of the noise between pixels, as a function of their offset.
+
+    Attributes
+    ----------
+    values : numpy.ndarray, (2 L + 1, 2 L + 1)
+        At integer offsets (dy, dx) from -L to L; 1 at the centre; 0 beyond.
+    measured : bool
+        False where the image is too small to measure it and the beam stands in.
+    """
+
+    values: FloatArray
+    measured: bool
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """What measuring at any position of an image needs beside its pixels.
+
+    Attributes
+    ----------
+    grid : NoiseGrid
+    correlation : Autocorrelation
+    rms_min, rms_max : float
+        Range of the rms over unmasked pixels, units of the image.
+    """
+
+    grid: NoiseGrid
+    correlation: Autocorrelation
+    rms_min: float
+    rms_max: float

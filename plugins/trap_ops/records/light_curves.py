@@ -1,0 +1,166 @@
+"""Light curves: their points, statistics and what stands out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy.typing as npt
+
+from trap_ops.records.arrays import FloatArray, Ids, IntArray, Mask
+
+
+@dataclass
+class FluxSums:
+    """Running sums of light curves; all arrays (n,).
+
+    Attributes
+    ----------
+    count : numpy.ndarray of int
+    mean : numpy.ndarray
+        Plain mean flux, Jy.
+    m2 : numpy.ndarray
+        Sum of squared deviations from it, Jy^2.
+    sum_weight : numpy.ndarray
+        Sum of the weights 1/error^2, Jy^-2.
+    weighted_mean : numpy.ndarray
+        Jy.
+    weighted_m2 : numpy.ndarray
+        Weighted sum of squared deviations from it.
+    """
+
+    count: Ids
+    mean: FloatArray
+    m2: FloatArray
+    sum_weight: FloatArray
+    weighted_mean: FloatArray
+    weighted_m2: FloatArray
+
+    def take(self, curves: IntArray) -> Self:
+        """Return the sums of some light curves, as copies."""
+        return type(self)(**{name: value[curves] for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of light curves in canonical order of their images; all arrays (m,).
+
+    Attributes
+    ----------
+    link : numpy.ndarray of int
+        Id of the association row.
+    source, band, stokes, type : numpy.ndarray of int
+    start : numpy.ndarray of datetime
+    flux_jy, flux_err_jy, peak_jy, peak_err_jy : numpy.ndarray
+        Integrated flux, peak.
+    """
+
+    link: Ids
+    source: Ids
+    band: Ids
+    stokes: Ids
+    type: Ids
+    start: npt.NDArray[Any]
+    flux_jy: FloatArray
+    flux_err_jy: FloatArray
+    peak_jy: FloatArray
+    peak_err_jy: FloatArray
+
+    def __len__(self) -> int:
+        """Count the points."""
+        return len(self.link)
+
+    def take(self, items: IntArray | Mask) -> Self:
+        """Return some of the points."""
+        return type(self)(**{name: value[items] for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Statistics of light curves, one a sky source, band and Stokes; all arrays (n,).
+
+    Attributes
+    ----------
+    source, band, stokes : numpy.ndarray of int
+    flux, peak : FluxSums
+        Of integrated flux and peak, without backward fits.
+    complete : FluxSums
+        Of integrated flux with backward fits.
+    last_start : numpy.ndarray of object
+        Start of the latest point (None: only backward fits).
+    last_jy, max_jy : numpy.ndarray
+        Integrated flux of the latest point; the largest one.
+    """
+
+    source: Ids
+    band: Ids
+    stokes: Ids
+    flux: FluxSums
+    peak: FluxSums
+    complete: FluxSums
+    last_start: npt.NDArray[Any]
+    last_jy: FloatArray
+    max_jy: FloatArray
+
+    def __len__(self) -> int:
+        """Count the light curves."""
+        return len(self.source)
+
+
+@dataclass(frozen=True)
+class LightCurveSummary:
+    """What candidates are chosen from; all arrays (n,).
+
+    Attributes
+    ----------
+    source : numpy.ndarray of int
+        Id of the sky source.
+    eta, v : numpy.ndarray
+        With backward fits.
+    count : numpy.ndarray of int
+        Points, with backward fits.
+    new_source : numpy.ndarray of int
+        1 likely, 0 possibly new (SCIENCE.md 8), -1 not.
+    """
+
+    source: Ids
+    eta: FloatArray
+    v: FloatArray
+    count: Ids
+    new_source: Ids
+
+
+@dataclass(frozen=True)
+class NewSourceEvidence:
+    """Why a source counts as new.
+
+    Attributes
+    ----------
+    kind : int
+        1 likely, 0 possible.
+    peak_jy : float
+        At its first detection.
+    low_jy, high_jy : float
+        Detection limits in the quietest and the noisiest part of the earlier image.
+    image_name : str
+        That image.
+    rms_there_jy : float
+        Rms of that image at the position; NaN without a backward fit.
+    """
+
+    kind: int
+    peak_jy: float
+    low_jy: float
+    high_jy: float
+    image_name: str
+    rms_there_jy: float
+
+
+@dataclass(frozen=True)
+class Detected:
+    """Blind detections of sky sources, (n,): first image, highest peak, number, number blended."""
+
+    first_image: Ids
+    peak_jy: FloatArray
+    detections: Ids
+    blended: Ids

@@ -1,0 +1,241 @@
+"""Background and rms of an image on a grid of cells, and between its nodes.
+
+Every cell is sorted once; a clip is then a window on the sorted values, whose mean and spread
+follow from cumulative sums, so that iterating costs a few binary searches for all cells together.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from trap_ops.records.arrays import FloatArray, Image, Mask
+from trap_ops.records.images import NoiseGrid
+
+CLIP_SIGMA = 2.5
+# Standard deviation of a unit Gaussian cut at +-CLIP_SIGMA.
+_TRUNCATED_STD = math.sqrt(
+    1.0
+    - 2.0
+    * CLIP_SIGMA
+    * math.exp(-(CLIP_SIGMA**2) / 2.0)
+    / math.sqrt(2.0 * math.pi)
+    / math.erf(CLIP_SIGMA / math.sqrt(2.0))
+)
+_MAX_PASSES = 30
+# A cell with fewer valid pixels than this says nothing; its nearest valid neighbour stands in.
+_MIN_CELL_FRACTION = 0.2
+_MIN_CELL_PIXELS = 9
+# Cells are sorted in chunks of so many pixels, which bounds memory for any image.
+_CHUNK_PIXELS = 1 << 20
+
+
+def noise_at(grid: NoiseGrid, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Background and rms at pixel positions of any shape."""
+    gy, gx = grid.rms.shape
+    ix, fx = _cell_fraction((np.asarray(x, dtype=np.float64) - grid.x0) / grid.step_x, gx)
+    iy, fy = _cell_fraction((np.asarray(y, dtype=np.float64) - grid.y0) / grid.step_y, gy)
+    jx, jy = np.minimum(ix + 1, gx - 1), np.minimum(iy + 1, gy - 1)
+    return (
+        _lerp2(grid.background, ix, jx, fx, iy, jy, fy),
+        _lerp2(grid.rms, ix, jx, fx, iy, jy, fy),
+    )
+
+
+def noise_rows(grid: NoiseGrid, first: int, last: int, nx: int) -> tuple[Image, Image]:
+    """Background and rms of the image rows ``first`` to ``last`` (exclusive), (rows, nx)."""
+    gy, gx = grid.rms.shape
+    weights_x = _node_weights((np.arange(nx) - grid.x0) / grid.step_x, gx)
+    weights_y = _node_weights((np.arange(first, last) - grid.y0) / grid.step_y, gy)
+    return (
+        (weights_y @ (grid.background @ weights_x.T)).astype(np.float32),
+        (weights_y @ (grid.rms @ weights_x.T)).astype(np.float32),
+    )
+
+
+def noise_grid(data: Image, mask: Mask | None, cell_px: float, stride: int = 1) -> NoiseGrid | None:
+    """Measure background and rms per cell by iterated clipping, then smooth the nodes.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of float32, (ny, nx)
+        Where ``mask`` is true, any value including NaN and Inf is allowed.
+    mask : numpy.ndarray of bool, (ny, nx), or None
+        True where a pixel must not be used.
+    cell_px : float
+        Least side of a cell. An image smaller than that is one cell.
+    stride : int
+        Take every so many-th pixel along both axes: neighbours within a beam say little new.
+
+    Returns
+    -------
+    NoiseGrid or None
+        None if no cell has enough valid pixels.
+
+    Notes
+    -----
+    Per cell: window of the sorted values within 2.5 sigma of the median, sigma corrected for the
+    truncation, until the window stays. The background is the median of the window. Nodes of empty
+    cells take the nearest valid node. A 3 x 3 median over the nodes halves their scatter.
+    """
+    gx, x_first, size_x = _cells(data.shape[1], cell_px, stride)
+    gy, y_first, size_y = _cells(data.shape[0], cell_px, stride)
+    used = (
+        slice(y_first, y_first + gy * size_y, stride),
+        slice(x_first, x_first + gx * size_x, stride),
+    )
+    per_cell = -(-size_y // stride) * -(-size_x // stride)
+    background = np.empty((gy, gx))
+    rms = np.empty((gy, gx))
+    rows_per_chunk = max(1, _CHUNK_PIXELS // (gx * per_cell))
+    values = data[used]
+    masked = None if mask is None else mask[used]
+    height = -(-size_y // stride)
+    for first in range(0, gy, rows_per_chunk):
+        last = min(first + rows_per_chunk, gy)
+        rows = slice(first * height, last * height)
+        cells = _cells_of(values[rows], last - first, gx)
+        if masked is not None:
+            cells[_cells_of(masked[rows], last - first, gx)] = np.inf
+        median, sigma = _clipped(cells)
+        background[first:last] = median.reshape(-1, gx)
+        rms[first:last] = sigma.reshape(-1, gx)
+    valid = np.isfinite(rms) & (rms > 0.0)
+    if not valid.any():
+        return None
+    if not valid.all():
+        nearest = ndimage.distance_transform_edt(
+            ~valid, return_distances=False, return_indices=True
+        )
+        background, rms = background[tuple(nearest)], rms[tuple(nearest)]
+    if min(gx, gy) >= 3:
+        background = ndimage.median_filter(background, size=3, mode="nearest")
+        rms = ndimage.median_filter(rms, size=3, mode="nearest")
+    return NoiseGrid(
+        background=background,
+        rms=rms,
+        x0=x_first + (size_x - 1) / 2.0,
+        y0=y_first + (size_y - 1) / 2.0,
+        step_x=float(size_x),
+        step_y=float(size_y),
+    )
+
+
+def _cells(n_px: int, cell_px: float, stride: int) -> tuple[int, int, int]:
+    """Number of cells along an axis, first pixel used, and side of a cell (multiple of stride).
+
+    What does not fill whole cells is left out at both ends, at most one pixel per cell and stride.
+    """
+    n_cells = max(1, int(n_px // cell_px))
+    size = n_px // n_cells
+    size -= size % stride if size > stride else 0
+    return n_cells, (n_px - n_cells * size) // 2, size
+
+
+def _cells_of(values: npt.NDArray[np.generic], n_rows: int, n_columns: int) -> npt.NDArray:  # type: ignore[type-arg]
+    """Copy of an image part as (cells, pixels of a cell)."""
+    height, width = values.shape[0] // n_rows, values.shape[1] // n_columns
+    blocks = values.reshape(n_rows, height, n_columns, width).swapaxes(1, 2)
+    return np.array(blocks).reshape(n_rows * n_columns, height * width)
+
+
+def _clipped(cells: Image) -> tuple[FloatArray, FloatArray]:
+    """Clipped median and sigma of each row; NaN where a row has too few finite values.
+
+    Equivalent to, for each row: repeat ``keep |v - median| <= 2.5 sigma`` until nothing changes.
+    """
+    cells.sort(axis=1)
+    n_cells, n = cells.shape
+    row = np.arange(n_cells)
+    low = _first_index(cells, np.full(n_cells, -np.inf), after=True)
+    high = _first_index(cells, np.full(n_cells, np.inf), after=False)
+    count = high - low
+    enough = count >= max(_MIN_CELL_PIXELS, int(_MIN_CELL_FRACTION * n))
+    # Sums are taken about each row's median, or float cancellation would eat a large offset.
+    pivot = cells[row, np.minimum(low + count // 2, n - 1)].astype(np.float64)
+    pivot = np.where(enough, pivot, 0.0)
+    column = np.arange(n)
+    finite = (column >= low[:, None]) & (column < high[:, None])
+    shifted = np.where(finite, cells - pivot[:, None], 0.0)
+    sum1 = np.zeros((n_cells, n + 1))
+    sum2 = np.zeros((n_cells, n + 1))
+    np.cumsum(shifted, axis=1, out=sum1[:, 1:])
+    np.cumsum(shifted**2, axis=1, out=sum2[:, 1:])
+    median = np.full(n_cells, np.nan)
+    sigma = np.full(n_cells, np.nan)
+    active = np.flatnonzero(enough)
+    for iteration in range(_MAX_PASSES):
+        lo, hi = low[active], high[active]
+        number = hi - lo
+        mean = (sum1[active, hi] - sum1[active, lo]) / number
+        variance = (sum2[active, hi] - sum2[active, lo]) / number - mean**2
+        middle = (
+            cells[active, (lo + hi - 1) // 2].astype(np.float64)
+            + cells[active, (lo + hi) // 2].astype(np.float64)
+        ) / 2.0
+        spread = np.sqrt(np.maximum(variance, 0.0))
+        if iteration > 0:
+            spread = spread / _TRUNCATED_STD
+        median[active], sigma[active] = middle, spread
+        limit = CLIP_SIGMA * spread
+        new_low = np.maximum(_first_index(cells[active], middle - limit, after=False), low[active])
+        new_high = np.minimum(_first_index(cells[active], middle + limit, after=True), high[active])
+        changed = ((new_low != lo) | (new_high != hi)) & (new_high > new_low) & (spread > 0.0)
+        low[active] = np.where(changed, new_low, lo)
+        high[active] = np.where(changed, new_high, hi)
+        active = active[changed]
+        if len(active) == 0:
+            break
+    return median, sigma
+
+
+def _first_index(
+    cells: Image, limit: npt.NDArray[np.floating], *, after: bool
+) -> npt.NDArray[np.intp]:
+    """``searchsorted`` in every row at once: index of the first value >= (``after``: >) limit."""
+    low = np.zeros(len(cells), dtype=np.intp)
+    high = np.full(len(cells), cells.shape[1], dtype=np.intp)
+    row = np.arange(len(cells))
+    for _ in range(cells.shape[1].bit_length()):
+        middle = (low + high) // 2
+        value = cells[row, np.minimum(middle, cells.shape[1] - 1)]
+        right = (value <= limit) if after else (value < limit)
+        right &= low < high
+        low = np.where(right, middle + 1, low)
+        high = np.where(right, high, middle)
+    return low
+
+
+def _cell_fraction(
+    position: npt.NDArray[np.floating], n: int
+) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    clamped = np.clip(position, 0.0, n - 1.0)
+    index = np.minimum(clamped.astype(np.intp), max(n - 2, 0))
+    return index, clamped - index
+
+
+def _lerp2(
+    nodes: FloatArray,
+    ix: npt.NDArray[np.intp],
+    jx: npt.NDArray[np.intp],
+    fx: FloatArray,
+    iy: npt.NDArray[np.intp],
+    jy: npt.NDArray[np.intp],
+    fy: FloatArray,
+) -> FloatArray:
+    lower = nodes[iy, ix] * (1.0 - fx) + nodes[iy, jx] * fx
+    upper = nodes[jy, ix] * (1.0 - fx) + nodes[jy, jx] * fx
+    return np.asarray(lower * (1.0 - fy) + upper * fy)
+
+
+def _node_weights(position: npt.NDArray[np.floating], n: int) -> FloatArray:
+    """Matrix (positions, nodes) of bilinear weights along one axis."""
+    index, fraction = _cell_fraction(position, n)
+    weights = np.zeros((len(position), n))
+    row = np.arange(len(position))
+    weights[row, index] = 1.0 - fraction
+    weights[row, np.minimum(index + 1, n - 1)] += fraction
+    return weights

@@ -1,0 +1,313 @@
+"""Fit the components of an image: groups of blended ones together, in batches of one size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask
+from trap_ops.records.images import Autocorrelation
+from trap_ops.science.beam import FWHM_PER_SIGMA, area_of_covariance
+from trap_ops.science.detection import Peaks
+from trap_ops.science.footprints import Footprint, GroupStamps, cut_stamps, make_footprint
+from trap_ops.science.gaussian_fit import (
+    N_FREE,
+    N_HELD,
+    Stamps,
+    amplitude_bias,
+    fit_gaussians,
+    model,
+    parameter_covariance,
+)
+from trap_ops.science.noise import correlation_at
+
+HELD_RADIUS_FWHM = 0.5
+FREE_RADIUS_FWHM = 0.8
+# Footprints of extended components grow in these steps, in units of the beam.
+_SCALES = np.array([1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0])
+# A component that shines more than this many sigma into a stamp of another group is subtracted.
+_CONTAMINATION_SIGMA = 0.05
+_CONTAMINATION_REACH_BEAMS = 5.0
+# Residuals with more than so many times the square sum that noise would leave are a poor fit.
+_POOR_FIT = 6.0
+_BATCH_PIXELS = 1 << 19
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all passes over an image share.
+
+    Attributes
+    ----------
+    data, mask : numpy.ndarray, (ny, nx)
+    peaks : Peaks
+        The n components.
+    beam : numpy.ndarray, (2, 2)
+        Covariance of the beam over pixel offsets.
+    correlation : Autocorrelation
+    background, rms : numpy.ndarray, (n,)
+        At each peak, units of the image.
+    group : numpy.ndarray of int, (n,)
+        Components of one group are fitted together; counted from 0 without gaps.
+    analysis_sigma : float
+    """
+
+    data: Image
+    mask: Mask | None
+    peaks: Peaks
+    beam: FloatArray
+    correlation: Autocorrelation
+    background: FloatArray
+    rms: FloatArray
+    group: IntArray
+    analysis_sigma: float
+
+    @property
+    def beam_fwhm_px(self) -> float:
+        """Geometric mean of the beam's axes, pixels."""
+        return float(FWHM_PER_SIGMA * np.linalg.det(self.beam) ** 0.25)
+
+
+@dataclass
+class ComponentFits:
+    """Results of one pass over all n components.
+
+    Attributes
+    ----------
+    parameters : numpy.ndarray, (n, 6)
+        Amplitude in units of the image, x and y in pixels, and the three elements of the inverse
+        covariance of the Gaussian over pixel offsets; NaN where nothing was fitted.
+    covariance : numpy.ndarray, (n, m, m)
+        Of the first m parameters: 6, or 3 where the shape was held.
+    chi2, n_pixels : numpy.ndarray, (n,)
+        Squared residuals over rms squared, and how many pixels they are of.
+    good : numpy.ndarray of bool, (n,)
+        The fit converged on a component above zero.
+    poor, edge, contaminated : numpy.ndarray of bool, (n,)
+        Large residuals; a footprint that is not whole; light of other groups was subtracted.
+    """
+
+    parameters: FloatArray
+    covariance: FloatArray
+    chi2: FloatArray
+    n_pixels: FloatArray
+    good: Mask
+    poor: Mask
+    edge: Mask
+    contaminated: Mask
+
+
+def fit_components(scene: Scene, *, shape_free: bool) -> ComponentFits:
+    """Fit every group, then once more those that bright components of other groups shine into.
+
+    Parameters
+    ----------
+    scene : Scene
+    shape_free : bool
+        Fit the shape too, on a footprint that grows with the component; else hold the beam's.
+    """
+    n = len(scene.peaks)
+    n_per = N_FREE if shape_free else N_HELD
+    fits = ComponentFits(
+        parameters=np.full((n, 6), np.nan),
+        covariance=np.full((n, n_per, n_per), np.nan),
+        chi2=np.full(n, np.nan),
+        n_pixels=np.zeros(n),
+        good=np.zeros(n, dtype=bool),
+        poor=np.zeros(n, dtype=bool),
+        edge=np.zeros(n, dtype=bool),
+        contaminated=np.zeros(n, dtype=bool),
+    )
+    order = np.argsort(scene.group, kind="stable")
+    size = np.bincount(scene.group)
+    first = np.cumsum(size) - size
+    scale = _footprint_scale(scene) if shape_free else np.zeros(n, dtype=np.intp)
+    group_scale = np.zeros(len(size), dtype=np.intp)
+    np.maximum.at(group_scale, scene.group, scale)
+    bright = _shining_pairs(scene)
+    again = np.unique(scene.group[bright[:, 0]]) if len(bright) else np.empty(0, dtype=np.intp)
+    for groups, neighbours in ((np.arange(len(size)), None), (again, bright)):
+        for k in np.unique(size[groups]):
+            for class_index in np.unique(group_scale[groups]):
+                chosen = groups[(size[groups] == k) & (group_scale[groups] == class_index)]
+                if len(chosen):
+                    members = order[first[chosen][:, None] + np.arange(k)]
+                    footprint = make_footprint(
+                        scene.beam * _SCALES[class_index] ** 2,
+                        FREE_RADIUS_FWHM if shape_free else HELD_RADIUS_FWHM,
+                        int(k),
+                    )
+                    _fit_batches(scene, members, footprint, neighbours, fits, shape_free=shape_free)
+    return fits
+
+
+def _fit_batches(
+    scene: Scene,
+    members: IntArray,
+    footprint: Footprint,
+    neighbours: IntArray | None,
+    fits: ComponentFits,
+    *,
+    shape_free: bool,
+) -> None:
+    """Fit groups of equal size in batches that bound memory; write into ``fits``."""
+    per_item = members.shape[1] * len(footprint)
+    # The correlation matrix of a joint fit differs from group to group and is the larger part.
+    cost = per_item * N_FREE * members.shape[1]
+    if members.shape[1] > 1:
+        cost += per_item**2
+    step = max(1, _BATCH_PIXELS * 4 // cost)
+    for start in range(0, len(members), step):
+        _fit_batch(
+            scene,
+            members[start : start + step],
+            footprint,
+            neighbours,
+            fits,
+            shape_free=shape_free,
+        )
+
+
+def _fit_batch(
+    scene: Scene,
+    members: IntArray,
+    footprint: Footprint,
+    neighbours: IntArray | None,
+    fits: ComponentFits,
+    *,
+    shape_free: bool,
+) -> None:
+    peaks = scene.peaks
+    cut = cut_stamps(
+        scene.data,
+        scene.mask,
+        footprint,
+        peaks.x[members],
+        peaks.y[members],
+        scene.background[members],
+        scene.rms[members],
+        scene.beam,
+    )
+    stamps = cut.stamps
+    if neighbours is not None:
+        foreign = _foreign_light(scene, cut, members, neighbours, fits)
+        stamps = Stamps(stamps.value - foreign * stamps.weight, stamps.x, stamps.y, stamps.weight)
+        fits.contaminated[members] |= (foreign * stamps.weight).max(axis=1)[:, None] > 1.0
+    reference_x, reference_y = peaks.x[members[:, :1]], peaks.y[members[:, :1]]
+    start = np.empty((*members.shape, 6))
+    start[:, :, 0] = peaks.value[members] / cut.rms[:, None]
+    start[:, :, 1] = peaks.x[members] - reference_x
+    start[:, :, 2] = peaks.y[members] - reference_y
+    inverse = np.linalg.inv(scene.beam)
+    start[:, :, 3:] = inverse[0, 0], inverse[0, 1], inverse[1, 1]
+    narrow = float(np.sqrt(np.linalg.eigvalsh(scene.beam)[0]))
+    wide = float(np.sqrt(np.linalg.eigvalsh(scene.beam)[1]))
+    fit = fit_gaussians(
+        stamps,
+        start,
+        shape_free=shape_free,
+        max_shift_px=max(1.5, 0.75 * scene.beam_fwhm_px),
+        sigma_limits_px=(0.4 * narrow, 12.0 * wide),
+    )
+    correlation = _stamp_correlation(scene.correlation, stamps, members.shape[1])
+    covariance, expected_chi2 = parameter_covariance(
+        fit.parameters, stamps, correlation, shape_free=shape_free
+    )
+    n_per = N_FREE if shape_free else N_HELD
+    variance = np.einsum("bii->bi", covariance)
+    good = (
+        fit.converged[:, None]
+        & (fit.parameters[:, :, 0] > 0.0)
+        & (variance.reshape(*members.shape, n_per) > 0.0).all(axis=2)
+    )
+    absolute = fit.parameters.copy()
+    if not shape_free:
+        bias = amplitude_bias(fit.parameters, stamps, covariance)
+        absolute[:, :, 0] -= np.where(good, bias, 0.0)
+    absolute[:, :, 0] *= cut.rms[:, None]
+    absolute[:, :, 1] += reference_x
+    absolute[:, :, 2] += reference_y
+    fits.parameters[members] = absolute
+    blocks = covariance.reshape(len(members), members.shape[1], n_per, members.shape[1], n_per)
+    for component in range(members.shape[1]):
+        block = blocks[:, component, :, component].copy()
+        # Amplitude rows and columns from units of the rms back to those of the image.
+        block[:, 0, :] *= cut.rms[:, None]
+        block[:, :, 0] *= cut.rms[:, None]
+        fits.covariance[members[:, component]] = block
+    fits.chi2[members] = fit.chi2[:, None]
+    fits.poor[members] = (fit.chi2 > _POOR_FIT * expected_chi2)[:, None]
+    fits.n_pixels[members] = stamps.weight.sum(axis=1)[:, None]
+    fits.good[members] = good
+    fits.edge[members] = cut.incomplete[:, None]
+
+
+def _stamp_correlation(
+    correlation: Autocorrelation, stamps: Stamps, n_components: int
+) -> FloatArray:
+    """Noise correlation between the pixels of each stamp, (p, p) or (b, p, p)."""
+    x, y = stamps.x.astype(np.intp), stamps.y.astype(np.intp)
+    if n_components == 1:  # One footprint for all.
+        x, y = x[:1], y[:1]
+    matrix = correlation_at(
+        correlation, x[:, :, None] - x[:, None, :], y[:, :, None] - y[:, None, :]
+    )
+    return matrix[0] if n_components == 1 else matrix
+
+
+def _footprint_scale(scene: Scene) -> IntArray:
+    """Index into the footprint scales, from how much larger a component is than a point source.
+
+    A point source of peak P above a threshold t covers ``2 pi sqrt(det) ln(P / t)`` pixels.
+    """
+    peaks = scene.peaks
+    contrast = np.maximum(peaks.snr / scene.analysis_sigma, 1.5)
+    expected = area_of_covariance(scene.beam) * np.log(contrast)
+    ratio = np.sqrt(peaks.n_pixels / np.maximum(expected, 1.0))
+    return np.clip(np.searchsorted(_SCALES, ratio / 1.2), 0, len(_SCALES) - 1)
+
+
+def _shining_pairs(scene: Scene) -> IntArray:
+    """Pairs (component, brighter component of another group that shines into its stamp), (m, 2)."""
+    peaks = scene.peaks
+    lower = np.linalg.cholesky(scene.beam) * FWHM_PER_SIGMA
+    positions = np.linalg.solve(lower, np.stack([peaks.x, peaks.y]).astype(np.float64)).T
+    pairs = cKDTree(positions).query_pairs(_CONTAMINATION_REACH_BEAMS, output_type="ndarray")
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[scene.group[both[:, 0]] != scene.group[both[:, 1]]]
+    distance = np.sqrt(((positions[both[:, 0]] - positions[both[:, 1]]) ** 2).sum(axis=1))
+    nearest = np.maximum(distance - FREE_RADIUS_FWHM, 0.0)
+    light = peaks.snr[both[:, 1]] * np.exp2(-4.0 * nearest**2)
+    both = both[light > _CONTAMINATION_SIGMA]
+    return np.asarray(both[np.lexsort((both[:, 1], both[:, 0]))])
+
+
+def _foreign_light(
+    scene: Scene,
+    cut: GroupStamps,
+    members: IntArray,
+    neighbours: IntArray,
+    fits: ComponentFits,
+) -> FloatArray:
+    """Light of other groups' components on each stamp, (b, p), in units of its rms."""
+    item_of = np.full(len(scene.peaks), -1, dtype=np.intp)
+    item_of[members] = np.arange(len(members))[:, None]
+    item = item_of[neighbours[:, 0]]
+    relevant = (item >= 0) & fits.good[neighbours[:, 1]]
+    # A neighbour of several members of a group shines once.
+    pairs = np.unique(np.stack([item[relevant], neighbours[relevant, 1]], axis=1), axis=0)
+    light = np.zeros_like(cut.stamps.value)
+    if len(pairs) == 0:
+        return light
+    parameters = fits.parameters[pairs[:, 1]][:, None, :].copy()
+    parameters[:, 0, 0] /= cut.rms[pairs[:, 0]]
+    on_pixels = Stamps(
+        value=np.zeros((len(pairs), light.shape[1])),
+        x=cut.column[pairs[:, 0]].astype(np.float64),
+        y=cut.row[pairs[:, 0]].astype(np.float64),
+        weight=np.ones((len(pairs), light.shape[1])),
+    )
+    np.add.at(light, pairs[:, 0], model(parameters, on_pixels))
+    return light

@@ -1,0 +1,281 @@
+"""Islands of significant pixels and the peaks in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask
+from trap_ops.records.images import NoiseGrid
+from trap_ops.science.background import noise_at, noise_rows
+
+# A secondary peak must rise so many sigma above the saddle to a higher one to be a component.
+MIN_PROMINENCE_SIGMA = 2.5
+_EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
+_NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+# The threshold is applied in strips of so many pixels, so that no full-size map is made.
+_STRIP_PIXELS = 1 << 18
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Local maxima that stand for one component each, in canonical order (y, then x).
+
+    Attributes
+    ----------
+    x, y : numpy.ndarray of int, (n,)
+        Pixel of the maximum, 0-based.
+    value : numpy.ndarray, (n,)
+        Pixel minus background, units of the image.
+    snr : numpy.ndarray, (n,)
+        ``value`` over the local rms.
+    island : numpy.ndarray of int, (n,)
+        Number of the island, from 0.
+    n_pixels : numpy.ndarray of int, (n,)
+        Pixels above the analysis threshold that lead uphill to this maximum.
+    """
+
+    x: IntArray
+    y: IntArray
+    value: FloatArray
+    snr: FloatArray
+    island: IntArray
+    n_pixels: IntArray
+
+    def __len__(self) -> int:
+        """Count the peaks."""
+        return len(self.x)
+
+
+def threshold(
+    data: Image, mask: Mask | None, grid: NoiseGrid, analysis_sigma: float
+) -> tuple[Mask, float, float]:
+    """Pixels above the analysis threshold, and the range of the rms over unmasked pixels.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of float32, (ny, nx)
+        NaN never exceeds a threshold.
+    mask : numpy.ndarray of bool, (ny, nx), or None
+        True where a pixel must not be used.
+    grid : NoiseGrid
+    analysis_sigma : float
+        Strictly greater than this many times the local rms.
+
+    Returns
+    -------
+    above : numpy.ndarray of bool, (ny, nx)
+    rms_min, rms_max : float
+        NaN if every pixel is masked.
+    """
+    ny, nx = data.shape
+    above = np.empty((ny, nx), dtype=bool)
+    rms_min, rms_max = np.inf, -np.inf
+    strip = max(1, _STRIP_PIXELS // nx)
+    for first in range(0, ny, strip):
+        last = min(first + strip, ny)
+        background, rms = noise_rows(grid, first, last, nx)
+        np.greater(
+            data[first:last],
+            background + np.float32(analysis_sigma) * rms,
+            above[first:last],
+        )
+        if mask is not None:
+            above[first:last] &= ~mask[first:last]
+            rms = rms[~mask[first:last]]
+        if rms.size:
+            rms_min = min(rms_min, float(rms.min()))
+            rms_max = max(rms_max, float(rms.max()))
+    if rms_max < rms_min:
+        return above, float("nan"), float("nan")
+    return above, rms_min, rms_max
+
+
+@dataclass(frozen=True)
+class Islands:
+    """8-connected groups of pixels above the analysis threshold.
+
+    Attributes
+    ----------
+    labels : numpy.ndarray of int32, (ny, nx)
+        Number of the group of each pixel, 0 for none.
+    significant : numpy.ndarray of bool, (n_groups + 1,)
+        Whether a group has a pixel that reaches the detection threshold; by group number.
+    flat : numpy.ndarray of int, (n,)
+        Pixels of the significant groups, as ascending indices into the flattened image.
+    snr : numpy.ndarray, (n,)
+        Of these pixels: value minus background over the local rms.
+    """
+
+    labels: npt.NDArray[np.int32]
+    significant: Mask
+    flat: IntArray
+    snr: FloatArray
+
+
+def find_islands(data: Image, above: Mask, grid: NoiseGrid, detection_sigma: float) -> Islands:
+    """Group the pixels above the analysis threshold, and keep the significant groups.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of float32, (ny, nx)
+    above : numpy.ndarray of bool, (ny, nx)
+        Pixels above the analysis threshold; see :func:`threshold`.
+    grid : NoiseGrid
+    detection_sigma : float
+        A group counts if one of its pixels reaches (>=) this many times the local rms.
+    """
+    labels, n_groups = ndimage.label(above, structure=_EIGHT_CONNECTED)
+    flat = np.flatnonzero(above)
+    label = labels.ravel()[flat]
+    y, x = np.divmod(flat, data.shape[1])
+    background, rms = noise_at(grid, x, y)
+    snr = (data.ravel()[flat] - background) / rms
+    highest = np.zeros(n_groups + 1)
+    np.maximum.at(highest, label, snr)
+    significant = highest >= detection_sigma
+    significant[0] = False
+    kept = significant[label]
+    return Islands(labels, significant, flat[kept], snr[kept])
+
+
+def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: float) -> Peaks:
+    """Find the peaks of islands: the maxima that stand out from the saddles between them.
+
+    Notes
+    -----
+    Every island pixel leads uphill to one local maximum. A maximum whose height above its highest
+    saddle to a higher maximum is less than 2.5 sigma, or that is itself below the detection
+    threshold, is merged into that one, until none is left to merge. Equal pixels are ordered by
+    their index.
+    """
+    nx = data.shape[1]
+    flat, snr = islands.flat, islands.snr
+    label = islands.labels.ravel()[flat]
+    value = data.ravel()[flat].astype(np.float64)
+    bright = np.flatnonzero(snr >= detection_sigma)
+    maxima = bright[_is_maximum(data, flat[bright])]
+    # Faint maxima merge in any case, so an island with one bright maximum needs no climbing.
+    count = np.bincount(label[maxima], minlength=len(islands.significant))
+    peak = maxima[count[label[maxima]] == 1]
+    n_pixels = np.bincount(label, minlength=len(islands.significant))[label[peak]]
+    several = count[label] > 1
+    if several.any():
+        rms = noise_at(grid, *np.divmod(flat[several], nx)[::-1])[1]
+        root, pairs, saddle = _climb(data.shape, flat[several], value[several])
+        root = _merge(root, pairs, saddle, value[several], rms, snr[several], detection_sigma)
+        tops, basin = np.unique(root, return_inverse=True)
+        peak = np.concatenate([peak, np.flatnonzero(several)[tops]])
+        n_pixels = np.concatenate([n_pixels, np.bincount(basin)])
+    order = np.argsort(peak)
+    peak, n_pixels = peak[order], n_pixels[order]
+    y, x = np.divmod(flat[peak], nx)
+    return Peaks(
+        x=x,
+        y=y,
+        value=value[peak] - noise_at(grid, x, y)[0],
+        snr=snr[peak],
+        island=np.unique(label[peak], return_inverse=True)[1],
+        n_pixels=n_pixels,
+    )
+
+
+def _is_maximum(data: Image, flat: IntArray) -> Mask:
+    """Whether pixels are higher than their eight neighbours; of equal ones the last index is."""
+    ny, nx = data.shape
+    y, x = np.divmod(flat, nx)
+    value = data.ravel()[flat]
+    highest = np.ones(len(flat), dtype=bool)
+    for dy, dx in _NEIGHBOURS:
+        row, column = y + dy, x + dx
+        inside = (row >= 0) & (row < ny) & (column >= 0) & (column < nx)
+        other = data[np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)]
+        lower = (other < value) | ((other == value) & ((dy, dx) < (0, 0))) | np.isnan(other)
+        highest &= lower | ~inside
+    return highest
+
+
+def _climb(
+    shape: tuple[int, ...], flat: IntArray, value: FloatArray
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Lead each pixel uphill to its maximum, and find the saddles between maxima.
+
+    Returns
+    -------
+    root : numpy.ndarray of int, (n,)
+        Index of the maximum that each pixel leads to.
+    pairs : numpy.ndarray of int, (m, 2)
+        Roots of adjacent pixels that lead to different maxima.
+    saddle : numpy.ndarray, (m,)
+        The lower of the two pixel values.
+    """
+    ny, nx = shape
+    place = np.full(ny * nx, -1, dtype=np.int32)
+    place[flat] = np.arange(len(flat))
+    rank = np.empty(len(flat), dtype=np.intp)
+    rank[np.lexsort((flat, value))] = np.arange(len(flat))
+    y, x = np.divmod(flat, nx)
+    uphill = np.arange(len(flat))
+    neighbours = []
+    for dy, dx in _NEIGHBOURS:
+        inside = (y + dy >= 0) & (y + dy < ny) & (x + dx >= 0) & (x + dx < nx)
+        other = np.where(inside, place[flat + np.where(inside, dy * nx + dx, 0)], -1)
+        higher = (other >= 0) & (rank[other] > rank[uphill])
+        uphill = np.where(higher, other, uphill)
+        if (dy, dx) > (0, 0):
+            neighbours.append(other)
+    root = uphill
+    while True:
+        further = root[root]
+        if np.array_equal(further, root):
+            break
+        root = further
+    here = np.tile(np.arange(len(flat)), len(neighbours))
+    there = np.concatenate(neighbours)
+    border = (there >= 0) & (root[here] != root[there])
+    here, there = here[border], there[border]
+    return (
+        root,
+        np.stack([root[here], root[there]], axis=1),
+        np.minimum(value[here], value[there]),
+    )
+
+
+def _merge(
+    root: IntArray,
+    pairs: IntArray,
+    saddle: FloatArray,
+    value: FloatArray,
+    rms: FloatArray,
+    snr: FloatArray,
+    detection_sigma: float,
+) -> IntArray:
+    """Merge maxima that are not significant against a higher neighbour, in rounds."""
+    target = np.arange(len(value))
+    while len(pairs):
+        first, second = pairs[:, 0], pairs[:, 1]
+        swap = (value[first] > value[second]) | ((value[first] == value[second]) & (first > second))
+        lower, higher = np.where(swap, second, first), np.where(swap, first, second)
+        faint = (value[lower] - saddle < MIN_PROMINENCE_SIGMA * rms[lower]) | (
+            snr[lower] < detection_sigma
+        )
+        # Of several higher neighbours the one over the highest saddle takes it.
+        order = np.lexsort((higher, -saddle, lower))
+        _, leading = np.unique(lower[order], return_index=True)
+        best = order[leading]
+        best = best[faint[best]]
+        if len(best) == 0:
+            break
+        target[lower[best]] = higher[best]
+        while True:
+            further = target[target]
+            if np.array_equal(further, target):
+                break
+            target = further
+        pairs = target[pairs]
+        different = pairs[:, 0] != pairs[:, 1]
+        pairs, saddle = pairs[different], saddle[different]
+    return np.asarray(target[root])

@@ -1,0 +1,194 @@
+"""Fluxes at given positions: the beam's shape, exactly centred, only the peak free.
+
+The least-squares peak is a weighted sum of a few pixels, so thousands of positions are one gather
+and a few row sums. No position's arithmetic depends on the others in its batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask, Words
+from trap_ops.records.images import NoiseModel
+from trap_ops.science.background import noise_at
+from trap_ops.science.beam import area_of_covariance
+from trap_ops.science.component_fits import HELD_RADIUS_FWHM
+from trap_ops.science.footprints import make_footprint
+from trap_ops.science.noise import correlation_at
+
+_CHUNK = 4096
+
+
+class NoFit(StrEnum):
+    """Why a position could not be measured; empty where it could."""
+
+    FITTED = ""
+    OUTSIDE = "outside_image"
+    EDGE = "edge"
+    MASKED = "masked"
+
+
+@dataclass(frozen=True)
+class ForcedFits:
+    """Fluxes at fixed positions; all arrays have shape (n,), NaN where there is no fit.
+
+    Attributes
+    ----------
+    reason : numpy.ndarray of str
+        A :class:`NoFit`; empty for a fit.
+    peak, peak_err : numpy.ndarray
+        Units of the image. A point source's integrated flux is its peak. May be negative.
+    background, rms : numpy.ndarray
+        At the position.
+    snr : numpy.ndarray
+        Highest pixel of the footprint, minus background, over rms.
+    chisq, reduced_chisq : numpy.ndarray
+        Sum of squared residuals over rms squared; the same per independent pixel.
+    """
+
+    reason: Words
+    peak: FloatArray
+    peak_err: FloatArray
+    background: FloatArray
+    rms: FloatArray
+    snr: FloatArray
+    chisq: FloatArray
+    reduced_chisq: FloatArray
+
+
+def fit_positions(
+    data: Image,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    noise: NoiseModel,
+    beam_covariance_px: npt.ArrayLike,
+    *,
+    margin_px: int,
+    radius_px: float,
+) -> ForcedFits:
+    """Measure the peak of a point source at each position.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of float32, (ny, nx)
+        May be memory-mapped: only pixels near the positions are read.
+    x, y : array_like, (n,)
+        0-based pixel positions; NaN is outside the image.
+    noise : NoiseModel
+        Of this image.
+    beam_covariance_px : array_like, (2, 2)
+    margin_px, radius_px : int, float
+        As in :func:`trap_ops.science.extraction.pixel_mask`.
+
+    Notes
+    -----
+    With g the beam on the pixels of the footprint (out to half a full width) and d the pixels minus
+    background: ``P = sum(g d) / sum(g^2)`` and ``var P = rms^2 g^T C g / sum(g^2)^2``, C being the
+    noise correlation of the image (FINDERS, section 6). A pixel without data takes no part; a
+    position with one among the nine nearest is not measured.
+    """
+    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    parts = [
+        _fit_chunk(
+            data, xs[i : i + _CHUNK], ys[i : i + _CHUNK], noise, beam_covariance_px,
+            margin_px, radius_px,
+        )
+        for i in range(0, max(len(xs), 1), _CHUNK)
+    ]  # fmt: skip
+    return ForcedFits(
+        **{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
+    )
+
+
+def _fit_chunk(
+    data: Image,
+    x: FloatArray,
+    y: FloatArray,
+    noise: NoiseModel,
+    beam_covariance_px: npt.ArrayLike,
+    margin_px: int,
+    radius_px: float,
+) -> ForcedFits:
+    beam = np.asarray(beam_covariance_px, dtype=np.float64)
+    ny, nx = data.shape
+    inside = (x >= -0.5) & (x <= nx - 0.5) & (y >= -0.5) & (y <= ny - 0.5)
+    column = np.where(inside, np.rint(x), 0).astype(np.intp)
+    row = np.where(inside, np.rint(y), 0).astype(np.intp)
+    footprint = make_footprint(beam, HELD_RADIUS_FWHM)
+    columns, rows = column[:, None] + footprint.dx, row[:, None] + footprint.dy
+    allowed = _allowed(columns, rows, (ny, nx), margin_px, radius_px)
+    values = data[np.clip(rows, 0, ny - 1), np.clip(columns, 0, nx - 1)].astype(np.float64)
+    finite = np.isfinite(values)
+    nearest = (np.abs(footprint.dx) <= 1) & (np.abs(footprint.dy) <= 1)
+    blank = (values[:, nearest] == 0.0).all(axis=1)
+    reason = np.full(len(x), NoFit.FITTED.value, dtype="U16")
+    reason[blank | ~finite[:, nearest].all(axis=1)] = NoFit.MASKED.value
+    reason[~allowed[:, nearest].all(axis=1)] = NoFit.EDGE.value
+    reason[~inside] = NoFit.OUTSIDE.value
+    fitted = reason == NoFit.FITTED.value
+    background, rms = noise_at(noise.grid, np.where(inside, x, 0.0), np.where(inside, y, 0.0))
+    weight = allowed & finite & fitted[:, None]
+    pixel = np.where(weight, values - background[:, None], 0.0)
+    inverse = np.linalg.inv(beam)
+    u, v = columns - x[:, None], rows - y[:, None]
+    exponent = inverse[0, 0] * u * u + 2.0 * inverse[0, 1] * u * v + inverse[1, 1] * v * v
+    template = np.where(weight, np.exp(-0.5 * exponent), 0.0)
+    correlation = correlation_at(
+        noise.correlation,
+        footprint.dx[:, None] - footprint.dx[None, :],
+        footprint.dy[:, None] - footprint.dy[None, :],
+    )
+    # One row at a time: a product of all rows at once would round differently per batch size.
+    spread = (template[:, None, :] @ correlation)[:, 0, :]
+    norm = (template**2).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        peak = (template * pixel).sum(axis=1) / norm
+        variance = (spread * template).sum(axis=1) / norm**2
+        # A measured correlation need not be positive definite; no error is below that of
+        # independent pixels by more than rounding would explain.
+        peak_err = rms * np.sqrt(np.maximum(variance, 0.25 / norm))
+        residual = np.where(weight, pixel - peak[:, None] * template, 0.0) / rms[:, None]
+        chisq = (residual**2).sum(axis=1)
+        per_beam = area_of_covariance(beam) * np.log(2.0) / weight.sum(axis=1)
+        reduced_chisq = chisq * per_beam
+        snr = np.where(weight, pixel, -np.inf).max(axis=1) / rms
+    return ForcedFits(
+        reason=reason,
+        peak=np.where(fitted, peak, np.nan),
+        peak_err=np.where(fitted, peak_err, np.nan),
+        background=np.where(fitted, background, np.nan),
+        rms=np.where(fitted, rms, np.nan),
+        snr=np.where(fitted, snr, np.nan),
+        chisq=np.where(fitted, chisq, np.nan),
+        reduced_chisq=np.where(fitted, reduced_chisq, np.nan),
+    )
+
+
+def _allowed(
+    column: IntArray,
+    row: IntArray,
+    shape: tuple[int, int],
+    margin_px: int,
+    radius_px: float,
+) -> Mask:
+    """Whether pixels are in the image, inside the margin and inside the circle."""
+    ny, nx = shape
+    allowed = (
+        (column >= margin_px)
+        & (column < nx - margin_px)
+        & (row >= margin_px)
+        & (row < ny - margin_px)
+    )
+    if radius_px > 0:
+        distance2 = (column - (nx - 1) / 2.0) ** 2 + (row - (ny - 1) / 2.0) ** 2
+        allowed &= distance2 < radius_px**2
+    return allowed
+
+
+def upper_limits(peak: FloatArray, peak_err: FloatArray, sigma: float) -> FloatArray:
+    """``max(peak, 0) + sigma * error`` where a flux is below so many errors, else NaN."""
+    return np.where(peak < sigma * peak_err, np.maximum(peak, 0.0) + sigma * peak_err, np.nan)

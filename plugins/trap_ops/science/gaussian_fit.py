@@ -1,0 +1,297 @@
+"""Least-squares fits of Gaussians to many stamps at once, and their errors in correlated noise.
+
+A batch holds stamps of equal size with equally many components. Every operation acts on one item of
+the batch at a time (stacked matrix products, row sums), so that a fit never depends on its
+batch-mates, not even in its last bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trap_ops.records.arrays import FloatArray, Mask
+
+# Per component: amplitude, x, y, and the inverse covariance (q_xx, q_xy, q_yy).
+N_FREE = 6
+N_HELD = 3
+_MAX_ITERATIONS = 60
+_LAMBDA_START = 1e-3
+_LAMBDA_STOP = 1e9
+# Relative change of chi-squared at which a fit has converged.
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Pixels of a batch of footprints.
+
+    Attributes
+    ----------
+    value : numpy.ndarray, (b, p)
+        Pixel minus background over the local rms of the stamp.
+    x, y : numpy.ndarray, (b, p)
+        Offsets of the pixels from the reference pixel of each stamp.
+    weight : numpy.ndarray, (b, p)
+        1 for a pixel that takes part, 0 for one that does not (then ``value`` is 0).
+    """
+
+    value: FloatArray
+    x: FloatArray
+    y: FloatArray
+    weight: FloatArray
+
+    def take(self, items: Mask | np.ndarray) -> Stamps:
+        """Return some stamps of the batch."""
+        return Stamps(self.value[items], self.x[items], self.y[items], self.weight[items])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Result of a batch of fits.
+
+    Attributes
+    ----------
+    parameters : numpy.ndarray, (b, k, 6)
+        Amplitude, x, y, q_xx, q_xy, q_yy of each component.
+    chi2 : numpy.ndarray, (b,)
+        Sum of squared residuals, in units of the local rms.
+    converged : numpy.ndarray of bool, (b,)
+    """
+
+    parameters: FloatArray
+    chi2: FloatArray
+    converged: Mask
+
+
+def model(parameters: FloatArray, stamps: Stamps) -> FloatArray:
+    """Sum of the components on the pixels of each stamp, (b, p)."""
+    return np.asarray(_components(parameters, stamps)[0].sum(axis=1))
+
+
+def fit_gaussians(
+    stamps: Stamps,
+    start: FloatArray,
+    *,
+    shape_free: bool,
+    max_shift_px: float,
+    sigma_limits_px: tuple[float, float],
+) -> Fit:
+    """Unweighted Levenberg-Marquardt fits of k Gaussians to each stamp.
+
+    Parameters
+    ----------
+    stamps : Stamps
+    start : numpy.ndarray, (b, k, 6)
+        First guess. With ``shape_free`` false its shapes are held.
+    shape_free : bool
+        Fit the shape, or only amplitude and position.
+    max_shift_px : float
+        A step that takes a component further than this from its start is refused.
+    sigma_limits_px : (float, float)
+        A step that takes the sigma of an axis below or above these is refused.
+
+    Returns
+    -------
+    Fit
+        Where the fit did not converge its parameters are the last accepted ones.
+    """
+    n_per = N_FREE if shape_free else N_HELD
+    best = start.copy()
+    chi2 = np.empty(len(start))
+    converged = np.zeros(len(start), dtype=bool)
+    damping = np.full(len(start), _LAMBDA_START)
+    active = np.arange(len(start))
+    part = stamps
+    normal, gradient, chi2[:] = _normal_equations(best, part, n_per)
+    for _ in range(_MAX_ITERATIONS):
+        if len(active) == 0:
+            break
+        step = _solve(normal, gradient, damping[active])
+        trial = best[active]
+        trial[:, :, :n_per] += step.reshape(len(active), -1, n_per)
+        allowed = _within(trial, start[active], max_shift_px, sigma_limits_px)
+        trial = np.where(allowed[:, None, None], trial, best[active])
+        new_normal, new_gradient, new_chi2 = _normal_equations(trial, part, n_per)
+        before = chi2[active]
+        # A tie is a fixed point: accept it, so that an exact fit ends at once.
+        better = allowed & (new_chi2 <= before)
+        best[active] = np.where(better[:, None, None], trial, best[active])
+        chi2[active] = np.where(better, new_chi2, before)
+        done = better & (before - new_chi2 <= _TOLERANCE * (new_chi2 + 1e-12))
+        converged[active[done]] = True
+        damping[active] = np.where(better, damping[active] * 0.1, damping[active] * 10.0)
+        going = ~done & (damping[active] < _LAMBDA_STOP)
+        normal = np.where(better[:, None, None], new_normal, normal)[going]
+        gradient = np.where(better[:, None], new_gradient, gradient)[going]
+        part = part.take(going)
+        active = active[going]
+    return Fit(best, chi2, converged)
+
+
+def parameter_covariance(
+    parameters: FloatArray, stamps: Stamps, correlation: FloatArray, *, shape_free: bool
+) -> tuple[FloatArray, FloatArray]:
+    """Covariance of unweighted least squares in correlated noise: the sandwich.
+
+    ``N^-1 (J C J^T) N^-1`` with ``N = J J^T`` (FINDERS, section 6). The residuals that noise alone
+    leaves have the mean square sum ``tr C - tr(N^-1 J C J^T)``.
+
+    Parameters
+    ----------
+    parameters : numpy.ndarray, (b, k, 6)
+    stamps : Stamps
+        In units of the local rms, so the covariance is in these units too.
+    correlation : numpy.ndarray, (p, p) or (b, p, p)
+        Correlation of the noise between the pixels of a stamp.
+    shape_free : bool
+
+    Returns
+    -------
+    covariance : numpy.ndarray, (b, k n, k n)
+        n is 6 with the shape free, 3 without. NaN where the normal matrix is singular.
+    expected_chi2 : numpy.ndarray, (b,)
+    """
+    n_per = N_FREE if shape_free else N_HELD
+    jacobian = _jacobian(parameters, stamps, n_per)
+    normal = jacobian @ jacobian.swapaxes(1, 2)
+    middle = (jacobian @ correlation) @ jacobian.swapaxes(1, 2)
+    inverse = _inverse(normal)
+    absorbed = np.einsum("bij,bji->b", inverse, middle)
+    return inverse @ middle @ inverse, stamps.weight.sum(axis=1) - absorbed
+
+
+def amplitude_bias(parameters: FloatArray, stamps: Stamps, covariance: FloatArray) -> FloatArray:
+    """Mean excess of amplitudes that were fitted together with a position, (b, k).
+
+    The fit moves to where the noise makes the amplitude largest. To second order the amplitude
+    gains half the curvature of its profile times the variance of the position:
+    ``tr(N_pos Cov_pos) / (2 A N_AA)``, with N the blocks of the normal matrix. It is about
+    ``A / SNR**2``, as Condon's correction ``P - n^2 / P`` is, but for any noise and footprint.
+
+    Parameters
+    ----------
+    parameters : numpy.ndarray, (b, k, 6)
+    stamps : Stamps
+    covariance : numpy.ndarray, (b, 3 k, 3 k)
+        Of a fit with the shape held.
+    """
+    n_batch, n_components = parameters.shape[:2]
+    jacobian = _jacobian(parameters, stamps, N_HELD)
+    jacobian = jacobian.reshape(n_batch, n_components, N_HELD, -1)
+    blocks = covariance.reshape(n_batch, n_components, N_HELD, n_components, N_HELD)
+    bias = np.empty((n_batch, n_components))
+    for component in range(n_components):
+        own = jacobian[:, component]
+        normal = own @ own.swapaxes(1, 2)
+        variance = blocks[:, component, :, component]
+        gain = (
+            normal[:, 1, 1] * variance[:, 1, 1]
+            + 2.0 * normal[:, 1, 2] * variance[:, 1, 2]
+            + normal[:, 2, 2] * variance[:, 2, 2]
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            bias[:, component] = gain / (2.0 * parameters[:, component, 0] * normal[:, 0, 0])
+    return bias
+
+
+def _components(
+    parameters: FloatArray, stamps: Stamps
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Each component on the pixels, (b, k, p); its unit-peak form; and the offsets."""
+    u = stamps.x[:, None, :] - parameters[:, :, 1, None]
+    v = stamps.y[:, None, :] - parameters[:, :, 2, None]
+    exponent = (
+        parameters[:, :, 3, None] * u * u
+        + 2.0 * parameters[:, :, 4, None] * u * v
+        + parameters[:, :, 5, None] * v * v
+    )
+    unit = np.exp(-0.5 * exponent) * stamps.weight[:, None, :]
+    return parameters[:, :, 0, None] * unit, unit, u, v
+
+
+def _jacobian(parameters: FloatArray, stamps: Stamps, n_per: int) -> FloatArray:
+    """Derivatives of the model, (b, k n, p)."""
+    return _jacobian_of(parameters, *_components(parameters, stamps), n_per)
+
+
+def _jacobian_of(
+    parameters: FloatArray,
+    gaussian: FloatArray,
+    unit: FloatArray,
+    u: FloatArray,
+    v: FloatArray,
+    n_per: int,
+) -> FloatArray:
+    n_batch, n_components, n_pixels = gaussian.shape
+    q_xx = parameters[:, :, 3, None]
+    q_xy = parameters[:, :, 4, None]
+    q_yy = parameters[:, :, 5, None]
+    jacobian = np.empty((n_batch, n_components, n_per, n_pixels))
+    jacobian[:, :, 0] = unit
+    jacobian[:, :, 1] = gaussian * (q_xx * u + q_xy * v)
+    jacobian[:, :, 2] = gaussian * (q_xy * u + q_yy * v)
+    if n_per == N_FREE:
+        jacobian[:, :, 3] = -0.5 * gaussian * u * u
+        jacobian[:, :, 4] = -gaussian * u * v
+        jacobian[:, :, 5] = -0.5 * gaussian * v * v
+    return jacobian.reshape(n_batch, n_components * n_per, n_pixels)
+
+
+def _normal_equations(
+    parameters: FloatArray, stamps: Stamps, n_per: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    gaussian, unit, u, v = _components(parameters, stamps)
+    residual = stamps.value - gaussian.sum(axis=1)
+    jacobian = _jacobian_of(parameters, gaussian, unit, u, v, n_per)
+    normal = jacobian @ jacobian.swapaxes(1, 2)
+    gradient = (jacobian @ residual[:, :, None])[:, :, 0]
+    return normal, gradient, (residual**2).sum(axis=1)
+
+
+def _solve(normal: FloatArray, gradient: FloatArray, damping: FloatArray) -> FloatArray:
+    """Damped steps. A parameter that no pixel constrains does not move."""
+    diagonal = np.einsum("bii->bi", normal).copy()
+    diagonal[diagonal <= 0.0] = 1.0
+    damped = normal.copy()
+    index = np.arange(normal.shape[1])
+    damped[:, index, index] += damping[:, None] * diagonal
+    # Scaled to a unit diagonal: amplitudes and shapes differ by many powers of ten.
+    scale = 1.0 / np.sqrt(diagonal)
+    scaled = damped * scale[:, :, None] * scale[:, None, :]
+    return np.asarray(np.linalg.solve(scaled, (gradient * scale)[:, :, None])[:, :, 0] * scale)
+
+
+def _inverse(normal: FloatArray) -> FloatArray:
+    diagonal = np.einsum("bii->bi", normal)
+    scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    scaled = normal * scale[:, :, None] * scale[:, None, :]
+    # Its eigenvalues add up to its order, so the smallest alone tells how singular it is.
+    singular = ~(np.linalg.eigvalsh(scaled)[:, 0] > 1e-12)
+    scaled[singular] = np.eye(normal.shape[1])
+    inverse = np.linalg.inv(scaled) * scale[:, :, None] * scale[:, None, :]
+    inverse[singular] = np.nan
+    return np.asarray(inverse)
+
+
+def _within(
+    trial: FloatArray,
+    start: FloatArray,
+    max_shift_px: float,
+    sigma_limits_px: tuple[float, float],
+) -> Mask:
+    """Which items have all components near their start and of sensible shape."""
+    shift = np.hypot(trial[:, :, 1] - start[:, :, 1], trial[:, :, 2] - start[:, :, 2])
+    determinant = trial[:, :, 3] * trial[:, :, 5] - trial[:, :, 4] ** 2
+    trace = trial[:, :, 3] + trial[:, :, 5]
+    # Eigenvalues of the inverse covariance lie between det/trace and trace: bounds on both bound
+    # the axes, without a root that could be of a negative number.
+    good = (
+        (shift <= max_shift_px)
+        & (determinant > 0.0)
+        & (trace > 0.0)
+        & (determinant > trace / sigma_limits_px[1] ** 2)
+        & (trace < 1.0 / sigma_limits_px[0] ** 2)
+    )
+    return np.asarray(good.all(axis=1) & np.isfinite(trial).all(axis=(1, 2)))

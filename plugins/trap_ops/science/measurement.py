@@ -1,0 +1,251 @@
+"""Measure all peaks of an image: positions, fluxes, shapes and the covariance of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trap_ops.records.arrays import FloatArray, Ids, Image, IntArray, Mask
+from trap_ops.records.images import Autocorrelation, NoiseGrid
+from trap_ops.records.sources import Flag
+from trap_ops.science.background import noise_at
+from trap_ops.science.beam import area_of_covariance
+from trap_ops.science.component_fits import ComponentFits, Scene, fit_components
+from trap_ops.science.detection import Peaks
+from trap_ops.science.footprints import group_components
+from trap_ops.science.gaussian_fit import N_HELD
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Components of one image on the pixel plane; all arrays have shape (n,) unless said.
+
+    Attributes
+    ----------
+    x, y : numpy.ndarray
+        0-based pixels.
+    position_covariance : numpy.ndarray, (n, 2, 2)
+        Of (x, y), pixels squared.
+    peak, peak_err : numpy.ndarray
+        Peak brightness, units of the image.
+    flux, flux_err : numpy.ndarray
+        Integrated flux, units of the image times beams.
+    shape_covariance : numpy.ndarray, (n, 2, 2)
+        Covariance of the fitted (or held) Gaussian over pixel offsets, pixels squared.
+    background, rms : numpy.ndarray
+        At the peak pixel, units of the image.
+    snr : numpy.ndarray
+        Highest pixel over the local rms.
+    chisq, reduced_chisq : numpy.ndarray
+        Sum of squared residuals over rms squared; the same per independent pixel.
+    resolved_sigma : numpy.ndarray
+        Significance of being larger than the beam: logarithm of the area ratio over its error.
+    island : numpy.ndarray of int
+    flags : numpy.ndarray of int
+        See :class:`Flag`.
+    """
+
+    x: FloatArray
+    y: FloatArray
+    position_covariance: FloatArray
+    peak: FloatArray
+    peak_err: FloatArray
+    flux: FloatArray
+    flux_err: FloatArray
+    shape_covariance: FloatArray
+    background: FloatArray
+    rms: FloatArray
+    snr: FloatArray
+    chisq: FloatArray
+    reduced_chisq: FloatArray
+    resolved_sigma: FloatArray
+    island: IntArray
+    flags: Ids
+
+    def __len__(self) -> int:
+        """Count the components."""
+        return len(self.x)
+
+    def take(self, items: npt.NDArray[np.generic]) -> Measurements:
+        """Return some of the components."""
+        return Measurements(**{name: value[items] for name, value in vars(self).items()})
+
+
+def measure_peaks(
+    data: Image,
+    mask: Mask | None,
+    grid: NoiseGrid,
+    peaks: Peaks,
+    beam_covariance_px: npt.ArrayLike,
+    correlation: Autocorrelation,
+    *,
+    analysis_sigma: float,
+    force_beam: bool,
+    resolved_limit_sigma: float,
+) -> Measurements:
+    """Fit Gaussians to all peaks, blended ones together.
+
+    Parameters
+    ----------
+    data, mask : numpy.ndarray, (ny, nx)
+    grid : NoiseGrid
+    peaks : Peaks
+    beam_covariance_px : array_like, (2, 2)
+    correlation : Autocorrelation
+        Of the noise; errors follow from it.
+    analysis_sigma : float
+        Threshold that bounds the islands; tells how many pixels a point source would cover.
+    force_beam : bool
+        Report fluxes and positions with the beam's shape held; the free fit then only says which
+        components are resolved.
+    resolved_limit_sigma : float
+        Significance at which a component is flagged as resolved.
+    """
+    beam = np.asarray(beam_covariance_px, dtype=np.float64)
+    background, rms = noise_at(grid, peaks.x, peaks.y)
+    scene = Scene(
+        data=data,
+        mask=mask,
+        peaks=peaks,
+        beam=beam,
+        correlation=correlation,
+        background=background,
+        rms=rms,
+        group=group_components(peaks.x, peaks.y, beam),
+        analysis_sigma=analysis_sigma,
+    )
+    held = fit_components(scene, shape_free=False)
+    free = fit_components(scene, shape_free=True)
+    resolved_sigma = _resolved_significance(free, beam)
+    chosen = held if force_beam else _prefer(free, held)
+    return _collect(scene, chosen, resolved_sigma, resolved_limit_sigma)
+
+
+def _resolved_significance(free: ComponentFits, beam: FloatArray) -> FloatArray:
+    """Logarithm of (fitted area over beam area) divided by its error; NaN without a fit.
+
+    The area does not depend on which axis is called the major one, so noise does not bias it.
+    """
+    q_xx, q_xy, q_yy = (
+        free.parameters[:, 3],
+        free.parameters[:, 4],
+        free.parameters[:, 5],
+    )
+    determinant = q_xx * q_yy - q_xy**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        log_ratio = -0.5 * np.log(determinant * np.linalg.det(beam))
+        gradient = np.stack([-q_yy, 2.0 * q_xy, -q_xx], axis=1) / (2.0 * determinant[:, None])
+        variance = _quadratic_form(gradient, free.covariance[:, 3:, 3:])
+        significance = log_ratio / np.sqrt(variance)
+    return np.where(free.good, significance, np.nan)
+
+
+def _quadratic_form(gradient: FloatArray, covariance: FloatArray) -> FloatArray:
+    return np.asarray(
+        (gradient[:, None, :] @ covariance @ gradient[:, :, None])[:, 0, 0],
+        dtype=np.float64,
+    )
+
+
+def _prefer(free: ComponentFits, held: ComponentFits) -> ComponentFits:
+    """The free fit where it converged, else the one with the beam's shape."""
+    covariance = free.covariance.copy()
+    failed = ~free.good
+    covariance[failed] = 0.0
+    covariance[failed, :N_HELD, :N_HELD] = held.covariance[failed]
+
+    def pick(first: npt.NDArray, second: npt.NDArray) -> npt.NDArray:  # type: ignore[type-arg]
+        return np.where(failed.reshape(-1, *[1] * (first.ndim - 1)), second, first)
+
+    return ComponentFits(
+        parameters=pick(free.parameters, held.parameters),
+        covariance=covariance,
+        chi2=pick(free.chi2, held.chi2),
+        n_pixels=pick(free.n_pixels, held.n_pixels),
+        good=free.good | held.good,
+        poor=pick(free.poor, held.poor),
+        edge=free.edge | held.edge,
+        contaminated=free.contaminated | held.contaminated,
+    )
+
+
+def _collect(
+    scene: Scene, fits: ComponentFits, resolved_sigma: FloatArray, resolved_limit_sigma: float
+) -> Measurements:
+    peaks, beam = scene.peaks, scene.beam
+    good = fits.good
+    peak = np.where(good, fits.parameters[:, 0], peaks.value)
+    x = np.where(good, fits.parameters[:, 1], peaks.x)
+    y = np.where(good, fits.parameters[:, 2], peaks.y)
+    shape = np.broadcast_to(beam, (len(peaks), 2, 2)).copy()
+    q_xx, q_xy, q_yy = (
+        fits.parameters[:, 3],
+        fits.parameters[:, 4],
+        fits.parameters[:, 5],
+    )
+    determinant = np.where(good, q_xx * q_yy - q_xy**2, 1.0)
+    fitted = np.stack([np.stack([q_yy, -q_xy], 1), np.stack([-q_xy, q_xx], 1)], 1)
+    shape[good] = (fitted / determinant[:, None, None])[good]
+    ratio = np.sqrt(np.where(good, 1.0 / (determinant * np.linalg.det(beam)), 1.0))
+    # A shape that was held equals the beam to rounding only; then the flux is the peak exactly.
+    held = fits.covariance.shape[1] == N_HELD
+    flux = peak if held else peak * ratio
+    peak_variance = fits.covariance[:, 0, 0]
+    flux_variance = peak_variance if held else _flux_variance(fits, flux)
+    position = fits.covariance[:, 1:3, 1:3].copy()
+    # Where nothing converged: the pixel's own noise, and a beam over the signal-to-noise ratio.
+    rule = beam * 2.0 / np.maximum(peaks.snr, 1.0)[:, None, None] ** 2
+    position[~good] = rule[~good]
+    peak_err = np.where(good, np.sqrt(np.where(good, peak_variance, 0.0)), scene.rms)
+    flux_err = np.where(good, np.sqrt(np.where(good, flux_variance, 0.0)), 2.0 * scene.rms)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        per_beam = area_of_covariance(beam) * np.log(2.0) / fits.n_pixels
+        reduced = fits.chi2 * per_beam
+    flags = (
+        Flag.EDGE * fits.edge.astype(np.int64)
+        | Flag.BLEND * (np.bincount(scene.group)[scene.group] > 1).astype(np.int64)
+        | Flag.POOR_FIT * fits.poor.astype(np.int64)
+        | Flag.NOT_FITTED * (~good).astype(np.int64)
+        | Flag.RESOLVED * (resolved_sigma > resolved_limit_sigma).astype(np.int64)
+        | Flag.CONTAMINATED * fits.contaminated.astype(np.int64)
+    )
+    return Measurements(
+        x=x,
+        y=y,
+        position_covariance=position,
+        peak=peak,
+        peak_err=peak_err,
+        flux=flux,
+        flux_err=flux_err,
+        shape_covariance=shape,
+        background=scene.background,
+        rms=scene.rms,
+        snr=peaks.snr,
+        chisq=fits.chi2,
+        reduced_chisq=reduced,
+        resolved_sigma=resolved_sigma,
+        island=peaks.island,
+        flags=flags,
+    )
+
+
+def _flux_variance(fits: ComponentFits, flux: FloatArray) -> FloatArray:
+    """Error propagation of ``S = A sqrt(det shape / det beam)`` (FINDERS, section 6)."""
+    amplitude, q_xx, q_xy, q_yy = (fits.parameters[:, i] for i in (0, 3, 4, 5))
+    determinant = q_xx * q_yy - q_xy**2
+    zero = np.zeros_like(flux)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gradient = np.stack(
+            [
+                flux / amplitude,
+                zero,
+                zero,
+                -flux * q_yy / (2.0 * determinant),
+                flux * q_xy / determinant,
+                -flux * q_xx / (2.0 * determinant),
+            ],
+            axis=1,
+        )
+    return _quadratic_form(gradient, fits.covariance)

@@ -1,0 +1,147 @@
+"""From pixels to the sky: positions, errors and axes, through the image's WCS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from astropy.wcs import WCS
+
+from trap_ops.records.arrays import FloatArray
+from trap_ops.science.beam import FWHM_PER_SIGMA
+from trap_ops.science.coordinates import unit_vectors, wrap_ra
+
+# Half the step of the numerical derivatives of a projection, pixels.
+_STEP_PX = 0.5
+
+
+@dataclass(frozen=True)
+class SkyMeasurements:
+    """Positions and axes on the sky; all arrays have shape (n,), NaN off the sky.
+
+    Attributes
+    ----------
+    ra_deg, dec_deg : numpy.ndarray
+    ra_fit_err_deg : numpy.ndarray
+        Difference of the coordinate right ascension, not of the angle on the sky; at most 180.
+    dec_fit_err_deg : numpy.ndarray
+    error_radius_arcsec : numpy.ndarray
+        Largest distance to the corners of the box of one sigma in x and y; infinite off the sky.
+    semimajor_arcsec, semiminor_arcsec : numpy.ndarray
+        Half widths at half maximum.
+    pa_deg : numpy.ndarray
+        Position angle of the major axis, north through east, [0, 180).
+    """
+
+    ra_deg: FloatArray
+    dec_deg: FloatArray
+    ra_fit_err_deg: FloatArray
+    dec_fit_err_deg: FloatArray
+    error_radius_arcsec: FloatArray
+    semimajor_arcsec: FloatArray
+    semiminor_arcsec: FloatArray
+    pa_deg: FloatArray
+
+
+def to_sky(
+    wcs: WCS,
+    x: FloatArray,
+    y: FloatArray,
+    position_covariance: FloatArray,
+    shape_covariance: FloatArray,
+) -> SkyMeasurements:
+    """Positions, position errors and axes of sources on the sky.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+        Two celestial axes, degrees.
+    x, y : numpy.ndarray, (n,)
+        0-based pixels.
+    position_covariance, shape_covariance : numpy.ndarray, (n, 2, 2)
+        Of (x, y), pixels squared; the second one of the source's Gaussian.
+
+    Notes
+    -----
+    The projection is linearised at every source, in its own tangent plane (east, north), so that
+    rotation, non-square pixels, RA 0 and the poles need no special care (SCIENCE, 4.9).
+    """
+    ra, dec, jacobian = _linearise(wcs, x, y)
+    transposed = jacobian.swapaxes(1, 2)
+    position = jacobian @ position_covariance @ transposed
+    shape = jacobian @ shape_covariance @ transposed
+    sigma = np.sqrt(np.einsum("nii->ni", position_covariance))
+    corners = np.stack([sigma * [1.0, 1.0], sigma * [1.0, -1.0]], axis=1)
+    arms = (jacobian[:, None] @ corners[:, :, :, None])[:, :, :, 0]
+    radius = np.sqrt((arms**2).sum(axis=2)).max(axis=1) * 3600.0
+    on_sky = np.isfinite(jacobian).all(axis=(1, 2)) & np.isfinite(ra + dec)
+    shape = np.where(on_sky[:, None, None], shape, np.eye(2))
+    values, vectors = np.linalg.eigh(shape)
+    half = np.sqrt(np.maximum(values, 0.0)) * (FWHM_PER_SIGMA / 2.0 * 3600.0)
+    # Twice: the remainder of a hair below zero is 180 itself.
+    angle = np.degrees(np.arctan2(vectors[:, 0, 1], vectors[:, 1, 1])) % 180.0 % 180.0
+    nan = np.where(on_sky, 0.0, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ra_error = np.minimum(np.sqrt(position[:, 0, 0]) / np.cos(np.radians(dec)), 180.0)
+    return SkyMeasurements(
+        ra_deg=ra,
+        dec_deg=dec,
+        ra_fit_err_deg=ra_error,
+        dec_fit_err_deg=np.sqrt(position[:, 1, 1]),
+        error_radius_arcsec=np.where(on_sky, radius, np.inf),
+        semimajor_arcsec=half[:, 1] + nan,
+        semiminor_arcsec=half[:, 0] + nan,
+        pa_deg=angle + nan,
+    )
+
+
+def to_pixels(
+    wcs: WCS, ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """0-based pixel positions of directions, (n,) each; NaN where the projection has none.
+
+    A direction on the far side of the sky has none, even where the formulae give a number: it is
+    recognised by not coming back to where it started.
+    """
+    ra, dec = (
+        np.asarray(ra_deg, dtype=np.float64),
+        np.asarray(dec_deg, dtype=np.float64),
+    )
+    if len(ra) == 0:
+        return np.empty(0), np.empty(0)
+    x, y = (np.asarray(axis, dtype=np.float64) for axis in wcs.wcs_world2pix(ra, dec, 0))
+    back_ra, back_dec = wcs.wcs_pix2world(x, y, 0)
+    apart = unit_vectors(back_ra, back_dec) - unit_vectors(ra, dec)
+    with np.errstate(invalid="ignore"):
+        returns = (apart[:, 0] ** 2 + apart[:, 1] ** 2 + apart[:, 2] ** 2) < 1e-12
+    return np.where(returns, x, np.nan), np.where(returns, y, np.nan)
+
+
+def _linearise(wcs: WCS, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Position, and derivatives (east, north) by (x, y) in degrees per pixel, (n, 2, 2)."""
+    n = len(x)
+    if n == 0:
+        return np.empty(0), np.empty(0), np.empty((0, 2, 2))
+    all_x = np.concatenate([x, x + _STEP_PX, x - _STEP_PX, x, x])
+    all_y = np.concatenate([y, y, y, y + _STEP_PX, y - _STEP_PX])
+    world_ra, world_dec = wcs.wcs_pix2world(all_x, all_y, 0)
+    ra, dec = wrap_ra(world_ra[:n]), np.asarray(world_dec[:n], dtype=np.float64)
+    vectors = unit_vectors(world_ra, world_dec).reshape(5, n, 3)
+    ra_rad, dec_rad = np.radians(ra), np.radians(dec)
+    zero = np.zeros(n)
+    east = np.stack([-np.sin(ra_rad), np.cos(ra_rad), zero], axis=1)
+    north = np.stack(
+        [
+            -np.sin(dec_rad) * np.cos(ra_rad),
+            -np.sin(dec_rad) * np.sin(ra_rad),
+            np.cos(dec_rad),
+        ],
+        axis=1,
+    )
+    step = np.stack([vectors[1] - vectors[2], vectors[3] - vectors[4]], axis=2)
+    jacobian = np.stack(
+        [(east[:, :, None] * step).sum(axis=1), (north[:, :, None] * step).sum(axis=1)],
+        axis=1,
+    )
+    return ra, dec, np.degrees(jacobian / (2.0 * _STEP_PX))

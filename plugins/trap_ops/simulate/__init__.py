@@ -1,0 +1,1 @@
+"""A seeded sky and the images of it: for the demo, the tests and the benchmarks."""

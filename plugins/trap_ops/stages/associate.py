@@ -1,0 +1,229 @@
+"""Go through all images in time order and say which detection belongs to which sky source."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from trap_ops.records.images import ImageRow, Region
+from trap_ops.records.runs import StageReport
+from trap_ops.records.sky import step_number
+from trap_ops.science.catalogue import Catalogue, canonical
+from trap_ops.science.new_sources import detection_limits
+from trap_ops.science.sky_history import HistoryImage, Rules, SkyHistory
+from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
+from trap_ops.store import detections, forced_fits, images, regions, sky_sources
+from trap_ops.store.outcomes import (
+    ACCEPTED,
+    DONE,
+    Outcome,
+    forget_outcomes,
+    image_outcomes,
+    save_outcomes,
+)
+
+logger = logging.getLogger(__name__)
+
+STAGE = "associate"
+# Time steps are stored in blocks of about so many images: a block is one transaction.
+_BLOCK_IMAGES = 50
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done.
+
+    Attributes
+    ----------
+    rows : list of ImageRow
+        All images of the dataset in canonical order.
+    usable : set of int
+        Accepted images with extracted sources.
+    done : set of int
+        Of these, images that were gone through before.
+    afresh : bool
+        Whether to forget all sky sources and go through everything.
+    """
+
+    rows: list[ImageRow]
+    usable: set[int]
+    done: set[int]
+    afresh: bool
+
+
+def associate(context: StageContext) -> StageReport:
+    """Associate all images of the dataset that are accepted, extracted and not associated yet.
+
+    If one of them is not later than all that were associated, or one of those is not accepted any
+    more, everything is derived anew from the stored detections (SCIENCE.md D15); forced fits that
+    are wanted again at the same position keep their result.
+
+    Returns
+    -------
+    StageReport
+        Its batches hold the images in which forced fits are to be made.
+    """
+    with stage(context, STAGE) as timer:
+        plan = _plan(context)
+        if plan.afresh:
+            logger.info("going through the whole dataset anew")
+            with context.store.write() as connection:
+                sky_sources.wipe(connection, context.run.dataset)
+                regions.forget_introduced(connection, context.run.dataset)
+                forget_outcomes(connection, context.run.dataset, STAGE)
+        history = _load_history(context, plan)
+        for block in _blocks(plan):
+            count = _go_through(context, plan, history, block)
+            timer.count("images", sum(row.id in plan.usable for row in block))
+            timer.count("detections", count)
+        with context.store.write() as connection:
+            forced_fits.drop_orphans(connection, context.run.dataset)
+            forced_fits.request_monitors(
+                context.store, connection, context.run.dataset, sorted(plan.usable)
+            )
+        timer.count("sky sources", int(history.catalogue.active.sum()))
+        with context.store.read() as connection:
+            waiting = set(forced_fits.images_to_fit(connection, context.run.dataset))
+        in_order = [row.id for row in plan.rows if row.id in plan.usable]
+        plan_batches(
+            context,
+            timer,
+            [image_id for image_id in in_order if image_id in waiting],
+            [image_id for image_id in in_order if image_id not in waiting],
+        )
+    return timer.report()
+
+
+def _plan(context: StageContext) -> _Plan:
+    with context.store.read() as connection:
+        rows = images.images_of(connection, context.run.dataset)
+        extracted = image_outcomes(connection, context.run.dataset, "extract_sources")
+        done = set(image_outcomes(connection, context.run.dataset, STAGE))
+        has_sources = sky_sources.any_sources(connection, context.run.dataset)
+    usable = {
+        row.id
+        for row in rows
+        if row.verdict == ACCEPTED and extracted.get(row.id, ("", ""))[0] == DONE
+    }
+    latest_done = max((row.start for row in rows if row.id in done), default=None)
+    late = latest_done is not None and any(
+        row.start <= latest_done for row in rows if row.id in usable - done
+    )
+    withdrawn = bool(done - usable)
+    leftover = has_sources and not done
+    return _Plan(rows, usable, set() if late or withdrawn else done, late or withdrawn or leftover)
+
+
+def _load_history(context: StageContext, plan: _Plan) -> SkyHistory:
+    settings = context.run.configuration
+    with context.store.read() as connection:
+        catalogue = Catalogue.of_rows(sky_sources.load_catalogue(connection, context.run.dataset))
+        memberships = sky_sources.load_memberships(connection, context.run.dataset)
+        region_ids, known = regions.load_regions(connection, context.run.dataset)
+        introduced = regions.introduced_regions(connection, context.run.dataset)
+    expiration = settings.forced_fits.expiration
+    by_id: Mapping[int, Region] = dict(zip(region_ids, known, strict=True))
+    return SkyHistory(
+        catalogue,
+        memberships,
+        by_id,
+        introduced,
+        lambda: [image for image in _history_images(context, plan) if image.id in plan.done],
+        Rules(
+            max_deruiter=settings.association.deruiter_radius,
+            forward=settings.forced_fits.forward,
+            backward=settings.forced_fits.backward,
+            backward_max_images=settings.forced_fits.backward_max_images,
+            expiration=None if expiration == "none" else expiration,
+        ),
+    )
+
+
+def _history_images(context: StageContext, plan: _Plan) -> list[HistoryImage]:
+    """Usable images in canonical order, as going through them needs them."""
+    settings = context.run.configuration
+    usable = [row for row in plan.rows if row.id in plan.usable]
+    return [
+        HistoryImage(
+            id=row.id,
+            order=order,
+            region=row.region,
+            band=row.band,
+            stokes=row.stokes,
+            max_separation_deg=settings.association.beamwidths_limit * row.beam_semimajor_deg,
+            limits=detection_limits(
+                row.id,
+                order,
+                row.rms_min_jy,
+                row.rms_max_jy,
+                row.detection_threshold_sigma,
+                settings.new_sources.sigma_margin,
+            ),
+        )
+        for order, row in enumerate(usable)
+    ]
+
+
+def _go_through(
+    context: StageContext, plan: _Plan, history: SkyHistory, block: list[ImageRow]
+) -> int:
+    """Associate a block of whole time steps and store it in one transaction; count detections."""
+    started = time.perf_counter()
+    usable = {image.id: image for image in _history_images(context, plan)}
+    wanted = [row.id for row in block if row.id in plan.usable]
+    with context.store.read() as connection:
+        stored = detections.load_blind(connection, wanted)
+    found = {image_id: canonical(item) for image_id, item in stored.items()}
+    before = set(history.introduced)
+    for start, rows in groupby(block, key=lambda row: row.start):
+        step = list(rows)
+        history.advance(
+            step_number(start),
+            [row.region for row in step],
+            [usable[row.id] for row in step if row.id in usable],
+            found,
+        )
+    changes = history.take_changes()
+    count = sum(len(item) for item in found.values())
+    seconds = (time.perf_counter() - started) / max(len(wanted), 1)
+    outcomes = [
+        Outcome(STAGE, str(row.id), row.id, DONE, _input_hash(context, row), seconds=seconds)
+        for row in block
+        if row.id in plan.usable
+    ]
+    with context.store.write() as connection:
+        sky_sources.save_changes(context.store, connection, context.run.dataset, changes)
+        regions.set_introduced(connection, sorted(history.introduced - before))
+        save_outcomes(connection, context.run.dataset, context.run.id, outcomes)
+    logger.info(
+        "%d images, %d detections, %d sky sources in %.2f s",
+        len(wanted),
+        count,
+        int(history.catalogue.active.sum()),
+        time.perf_counter() - started,
+    )
+    return count
+
+
+def _blocks(plan: _Plan) -> Iterator[list[ImageRow]]:
+    """Images still to be gone through, in whole time steps, about so many at a time."""
+    latest = max((row.start for row in plan.rows if row.id in plan.done), default=None)
+    block: list[ImageRow] = []
+    for start, rows in groupby(plan.rows, key=lambda row: row.start):
+        if latest is not None and start <= latest:
+            continue
+        block += rows
+        if len(block) >= _BLOCK_IMAGES:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _input_hash(context: StageContext, row: ImageRow) -> str:
+    settings = context.run.configuration
+    sections = (settings.association, settings.forced_fits, settings.new_sources)
+    return input_hash(STAGE, row.content_sha256, [s.model_dump(mode="json") for s in sections])

@@ -1,0 +1,304 @@
+"""Plan a run: find images, read their headers, give them bands and regions, write them down."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Connection
+
+from trap_ops.config.load import load_configuration
+from trap_ops.config.model import Configuration
+from trap_ops.errors import ConfigError, ImageError
+from trap_ops.images.discovery import find_files
+from trap_ops.images.fits import read_header
+from trap_ops.records.images import Geometry, ImageFile, ImageRow, Region
+from trap_ops.records.runs import MonitorPosition, RunRecord, RunRequest, StageReport
+from trap_ops.science.bands import assign_bands
+from trap_ops.science.coordinates import sexagesimal_name, unit_vectors, wrap_ra
+from trap_ops.science.geometry import geometry
+from trap_ops.science.sky_regions import assign_regions
+from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
+from trap_ops.stages.fingerprint import fingerprint, versions
+from trap_ops.store import datasets, images, monitors, regions, runs
+from trap_ops.store.database import Store
+from trap_ops.store.outcomes import (
+    DONE,
+    REJECTED,
+    Outcome,
+    finished_images,
+    forget_outcomes,
+    save_outcomes,
+)
+
+logger = logging.getLogger(__name__)
+
+STAGE = "register_images"
+
+
+@dataclass(frozen=True)
+class _Headers:
+    """Headers that could be read, in canonical order, and files that are no usable images."""
+
+    good: list[ImageFile]
+    bad: list[tuple[str, ImageError]]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Ids of the band and the sky region of an image."""
+
+    band: int
+    region: int
+
+
+def register_images(
+    store: Store,
+    request: RunRequest,
+    configurations: Path,
+    output_dir: Path,
+    *,
+    debugging: bool = False,
+) -> tuple[RunRecord, StageReport]:
+    """Plan a run and register its images.
+
+    Parameters
+    ----------
+    store : Store
+        An empty database gets the schema.
+    request : RunRequest
+    configurations : Path
+        Directory of the configuration files.
+    output_dir : Path
+    debugging : bool
+
+    Returns
+    -------
+    run : RunRecord
+    report : StageReport
+        Its batches hold the images of the dataset whose quality is not measured yet.
+
+    Raises
+    ------
+    ConfigError
+        If there is something that the user must change.
+    StoreError
+        If another run has the dataset.
+    """
+    store.prepare()
+    # What counts as an image file must be known before any header, so before "auto" can choose.
+    named = "default" if request.configuration == "auto" else request.configuration
+    first = load_configuration(configurations, named, request.overrides)[1].images
+    found = find_files(request.images, first.suffixes, first.data_roots)
+    with store.read() as connection:
+        known = images.known_paths_of(connection, request.dataset)
+        telescopes = images.telescopes_of(connection, request.dataset)
+    headers = _read_headers([path for path in found.paths if str(path) not in known])
+    headers.bad[:0] = list(found.refused)
+    name, configuration = load_configuration(
+        configurations,
+        request.configuration,
+        request.overrides,
+        telescopes | {item.telescope for item in headers.good},
+    )
+    positions = [_checked(position) for position in request.monitor]
+    record = _plan(store, request, name, configuration)
+    context = StageContext(store, record, output_dir, debugging)
+    with stage(context, STAGE) as timer:
+        _save(context, headers, positions)
+        for path, error in headers.bad:
+            logger.warning("%s rejected: %s", path, error)
+        waiting, measured = _by_measured(context)
+        plan_batches(context, timer, waiting, measured)
+        timer.count("images registered", len(headers.good))
+        timer.count("images known already", sum(str(path) in known for path in found.paths))
+        timer.count("files rejected", len(headers.bad))
+    return record, timer.report()
+
+
+def _read_headers(paths: Sequence[Path]) -> _Headers:
+    headers = _Headers([], [])
+    for path in paths:
+        try:
+            headers.good.append(read_header(path))
+        except ImageError as error:
+            headers.bad.append((str(path), error))
+    headers.good.sort(
+        key=lambda f: (f.start, f.freq_eff_hz, f.stokes, f.file_name, f.header_sha256)
+    )
+    return headers
+
+
+def _checked(position: MonitorPosition) -> MonitorPosition:
+    """Return a monitoring position that is on the sky, wrapped and named."""
+    ra, dec = position.ra_deg, position.dec_deg
+    if not (-360.0 <= ra <= 360.0 and -90.0 <= dec <= 90.0):
+        msg = (
+            f"monitoring position ({ra}, {dec}) is not on the sky: right ascension must be in "
+            "-360..360 and declination in -90..90 degrees"
+        )
+        raise ConfigError(msg, ra_deg=ra, dec_deg=dec)
+    wrapped = float(wrap_ra(ra))
+    name = position.name or f"monitor {sexagesimal_name(wrapped, dec)}"
+    return MonitorPosition(wrapped, dec, name)
+
+
+def _plan(store: Store, request: RunRequest, name: str, configuration: Configuration) -> RunRecord:
+    """Write the run, if no other run has the dataset."""
+    with store.write() as connection:
+        dataset = datasets.open_dataset(store, connection, request.dataset, configuration)
+        runs.create_run(
+            store,
+            connection,
+            request,
+            dataset,
+            name,
+            configuration,
+            fingerprint(),
+            versions(),
+        )
+        datasets.start_run(connection, dataset)
+        record = runs.load_run(connection, request.run_key)
+        runs.take_lock(connection, record)
+    logger.info("run %s on dataset %s, configuration %s", record.key, request.dataset, name)
+    return record
+
+
+def _save(context: StageContext, headers: _Headers, positions: list[MonitorPosition]) -> None:
+    """Write images with bands and regions, and what became of every file, in one transaction."""
+    started = time.perf_counter()
+    store, record = context.store, context.run
+    shapes = [geometry(file) for file in headers.good]
+    with store.write() as connection:
+        existing = images.images_of(connection, record.dataset)
+        if existing and headers.good and headers.good[0].start <= existing[-1].start:
+            # Bands and regions follow from the images in time order, never from arrival (D18).
+            logger.info(
+                "not all images are later than those of the dataset: it is gone through anew"
+            )
+            places = _place_all(context, connection, existing, headers.good, shapes)
+            forget_outcomes(connection, record.dataset, "associate")
+        else:
+            places = _place(context, connection, headers.good, shapes, afresh=False)
+        ids = images.insert_images(
+            store,
+            connection,
+            record.dataset,
+            [
+                (file, shape, place.band, place.region)
+                for file, shape, place in zip(headers.good, shapes, places, strict=True)
+            ],
+        )
+        monitors.insert_monitors(store, connection, record.dataset, positions)
+        seconds = (time.perf_counter() - started) / max(len(ids) + len(headers.bad), 1)
+        outcomes = [
+            Outcome(STAGE, str(i), i, DONE, file.header_sha256, seconds=seconds)
+            for i, file in zip(ids, headers.good, strict=True)
+        ]
+        outcomes += [
+            Outcome(
+                STAGE,
+                path,
+                None,
+                REJECTED,
+                input_hash(path, error.reason),
+                error.reason,
+                str(error),
+                seconds,
+            )
+            for path, error in headers.bad
+        ]
+        save_outcomes(connection, record.dataset, record.id, outcomes)
+
+
+def _place_all(
+    context: StageContext,
+    connection: Connection,
+    existing: Sequence[ImageRow],
+    new: Sequence[ImageFile],
+    shapes: Sequence[Geometry],
+) -> list[_Place]:
+    """Assign bands and regions anew to all images of the dataset; return those of the new ones."""
+    everything: list[tuple[ImageFile | ImageRow, Geometry | ImageRow, str]] = [
+        *((row, row, row.header_sha256) for row in existing),
+        *((file, shape, file.header_sha256) for file, shape in zip(new, shapes, strict=True)),
+    ]
+    order = sorted(
+        range(len(everything)),
+        key=lambda i: (*_natural_order(everything[i][0]), everything[i][2]),
+    )
+    placed = _place(
+        context,
+        connection,
+        [everything[i][0] for i in order],
+        [everything[i][1] for i in order],
+        afresh=True,
+    )
+    places = dict(zip(order, placed, strict=True))
+    n_old = len(existing)
+    images.set_bands_and_regions(
+        connection,
+        [row.id for row in existing],
+        [places[i].band for i in range(n_old)],
+        [places[i].region for i in range(n_old)],
+    )
+    return [places[n_old + i] for i in range(len(new))]
+
+
+def _natural_order(item: ImageFile | ImageRow) -> tuple[object, ...]:
+    return (item.start, item.freq_eff_hz, item.stokes, item.file_name)
+
+
+def _place(
+    context: StageContext,
+    connection: Connection,
+    items: Sequence[ImageFile | ImageRow],
+    shapes: Sequence[Geometry | ImageRow],
+    *,
+    afresh: bool,
+) -> list[_Place]:
+    """Band and region of each image, in canonical order; ``afresh`` forgets which there were."""
+    store, record = context.store, context.run
+    band_ids, bands = regions.load_bands(connection, record.dataset)
+    region_ids, known = regions.load_regions(connection, record.dataset)
+    band_index, bands = assign_bands(
+        ((item.freq_eff_hz, item.freq_bw_hz) for item in items),
+        [] if afresh else bands,
+        record.configuration.images.bandwidth_max_hz,
+    )
+    region_index, known = assign_regions(
+        (_covered(shape, record.configuration) for shape in shapes), [] if afresh else known
+    )
+    vectors = unit_vectors(
+        np.array([region.ra_deg for region in known]),
+        np.array([region.dec_deg for region in known]),
+    )
+    every_band = regions.save_bands(store, connection, record.dataset, band_ids, bands)
+    every_region = regions.save_regions(
+        store, connection, record.dataset, region_ids, known, vectors
+    )
+    return [
+        _Place(every_band[band], every_region[region])
+        for band, region in zip(band_index, region_index, strict=True)
+    ]
+
+
+def _covered(shape: Geometry | ImageRow, configuration: Configuration) -> Region:
+    """What an image covers: the extraction radius, or, with all of it used, out to its corners."""
+    radius_px = configuration.extraction.radius_px
+    radius = radius_px * abs(shape.deltax_deg) if radius_px > 0 else shape.corner_distance_deg
+    return Region(shape.centre_ra_deg, shape.centre_dec_deg, radius)
+
+
+def _by_measured(context: StageContext) -> tuple[list[int], list[int]]:
+    """Images of the dataset without and with a measured quality, in canonical order."""
+    with context.store.read() as connection:
+        done = finished_images(connection, context.run.dataset, "measure_quality")
+        rows = images.images_of(connection, context.run.dataset)
+    return [row.id for row in rows if row.id not in done], [
+        row.id for row in rows if row.id in done
+    ]

@@ -1,0 +1,506 @@
+"""The connection to the results database: transactions, ids, bulk writes. SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    Row,
+    Select,
+    Table,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import (
+    DatabaseError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+)
+
+from trap_ops.errors import StoreError, StoreUnavailable
+from trap_ops.store.schema import (
+    CLASSIC_REVISION,
+    REJECT_REASONS,
+    metadata,
+    rejectreason,
+    version,
+)
+
+# The migration that the code was written for; store/migrations/versions has it as its last.
+SCHEMA_REVISION = "0001"
+# How long a writer waits for another one on SQLite.
+_BUSY_TIMEOUT_S = 60.0
+
+Values = npt.NDArray[Any] | Sequence[Any] | float | int | str | bool | datetime | bytes | None
+
+
+class Store:
+    """The results database.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:////path/file.db`` or ``postgresql://user:password@host:port/database``.
+
+    Notes
+    -----
+    Make one in the process that uses it: a connection must not be inherited by a forked process.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = _driver_url(url)
+        self.engine = _make_engine(self.url)
+
+    @property
+    def safe_url(self) -> str:
+        """The URL without its password, for messages and logs."""
+        return self.url.render_as_string(hide_password=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is an SQLite file."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view of the database; nothing that is written through it is kept.
+
+        Raises
+        ------
+        StoreUnavailable
+            If the database cannot be reached or is busy.
+        """
+        with self._errors_named(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+            connection.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: all of it is kept, or, after any exception, nothing.
+
+        Raises
+        ------
+        StoreUnavailable
+            If the database cannot be reached or is busy.
+        StoreError
+            If a constraint of the schema refuses what is written.
+        """
+        with self._errors_named(), self.engine.connect() as connection:
+            # SQLite: take the write lock now; later the wait for it could not be repeated.
+            connection.execution_options(trap_write=True)
+            with connection.begin():
+                yield connection
+
+    def allocate(self, connection: Connection, table: Table, count: int) -> npt.NDArray[np.int64]:
+        """Return new ids, (count,), that no other process gets.
+
+        Ids of a transaction that fails may be lost, so there are gaps; nothing depends on them.
+        On PostgreSQL they are taken in a transaction of their own: the counter's row stays locked
+        until its transaction ends, and other workers need it meanwhile.
+        """
+        if count == 0:
+            return np.empty(0, dtype=np.int64)
+        statement = text(
+            "INSERT INTO idblock (table_name, next_id) VALUES (:name, 1 + :count) "
+            "ON CONFLICT (table_name) DO UPDATE SET next_id = idblock.next_id + :count "
+            "RETURNING next_id"
+        )
+        parameters = {"name": table.name, "count": count}
+        if self.is_sqlite:
+            after = connection.execute(statement, parameters).scalar_one()
+        else:
+            with self.write() as own:
+                after = own.execute(statement, parameters).scalar_one()
+        return np.arange(after - count, after, dtype=np.int64)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def prepare(self) -> None:
+        """Create the schema in an empty database; check its revision in any other."""
+        if self.is_sqlite and self.url.database not in {None, "", ":memory:"}:
+            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
+        if self.revision() is None:
+            self.upgrade()
+        self.check()
+
+    def check(self) -> None:
+        """Check that the database has the schema of this code.
+
+        Raises
+        ------
+        StoreError
+            If it is empty, or of another revision; the message says what to do.
+        """
+        if self.is_sqlite and not Path(str(self.url.database)).exists():
+            msg = f"there are no results yet: {self.safe_url} does not exist; is TRAP_DB right?"
+            raise StoreError(msg)
+        found = self.revision()
+        if found is None:
+            msg = f"there are no results yet: the database {self.safe_url} is empty"
+            raise StoreError(msg)
+        if found != SCHEMA_REVISION:
+            msg = (
+                f"the database {self.safe_url} has schema {found!r}, this code needs "
+                f"{SCHEMA_REVISION!r}; back it up, then run `trap-manage initdb`, or use the "
+                "version of the code that made it"
+            )
+            raise StoreError(msg, found=found, needed=SCHEMA_REVISION)
+
+    def revision(self) -> str | None:
+        """Return the revision of the schema, None in a database without our tables.
+
+        Raises
+        ------
+        StoreError
+            If there are tables of another origin, e.g. of the classic TraP.
+        """
+        with self.read() as connection:
+            names = inspect(connection).get_table_names()
+            if "alembic_version" in names:
+                found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+                return None if found is None else str(found)
+        ours = sorted(set(names) & set(metadata.tables))
+        if ours:
+            msg = (
+                f"the database {self.safe_url} already holds tables that this pipeline did not "
+                f"make ({', '.join(ours[:5])}); use an empty database"
+            )
+            raise StoreError(msg, tables=ours)
+        return None
+
+    def upgrade(self) -> None:
+        """Bring the schema to the revision of this code, from nothing or from an older one."""
+        from alembic import command  # noqa: PLC0415 - slow to import, rarely needed
+        from alembic.config import Config  # noqa: PLC0415
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            _fill_fixed_tables(connection)
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        # COPY goes past SQLAlchemy, so the driver's own errors are met too.
+        driver = self.engine.dialect.loaded_dbapi
+        try:
+            yield
+        except (IntegrityError, DataError, driver.IntegrityError, driver.DataError) as error:
+            msg = f"the results database refuses a row: {getattr(error, 'orig', error)}"
+            raise StoreError(msg) from error
+        except (
+            OperationalError,
+            InterfaceError,
+            driver.OperationalError,
+            driver.InterfaceError,
+        ) as error:
+            reason = str(getattr(error, "orig", error)).strip()
+            if "no such table" in reason or "no such column" in reason:
+                raise self._unfit(reason) from error
+            msg = (
+                f"the results database {self.safe_url} cannot be used now ({reason}); check that "
+                "it is running and reachable from this host, and TRAP_DB or the connection "
+                "trap_store"
+            )
+            raise StoreUnavailable(msg) from error
+        except (DatabaseError, driver.DatabaseError) as error:
+            raise self._unfit(str(getattr(error, "orig", error)).strip()) from error
+
+    def _unfit(self, reason: str) -> StoreError:
+        msg = (
+            f"the database {self.safe_url} is not what this code expects ({reason}); is TRAP_DB or "
+            "the connection trap_store right? `trap-manage initdb` makes the tables"
+        )
+        return StoreError(msg)
+
+
+def insert_rows(connection: Connection, table: Table, columns: Mapping[str, Values]) -> int:
+    """Write columns in bulk: COPY on PostgreSQL, executemany on SQLite.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+    table : sqlalchemy.Table
+    columns : mapping
+        Arrays or sequences of one length, and scalars that hold for every row. NaN becomes NULL.
+
+    Returns
+    -------
+    int
+        Number of rows.
+    """
+    rows = list(_rows(columns, sqlite=connection.dialect.name == "sqlite"))
+    if not rows:
+        return 0
+    names = ", ".join(f'"{table.c[name].name}"' for name in columns)
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        # Names come from the schema, values are bound.
+        statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})'  # noqa: S608
+        connection.exec_driver_sql(statement, rows)
+        return len(rows)
+    buffer = io.StringIO()
+    for row in rows:
+        buffer.write("\t".join(map(_copy_text, row)))
+        buffer.write("\n")
+    buffer.seek(0)
+    driver_connection = connection.connection.driver_connection
+    if driver_connection is None:
+        msg = "the connection to the results database is gone"
+        raise StoreUnavailable(msg)
+    with driver_connection.cursor() as cursor:
+        cursor.copy_expert(f'COPY "{table.name}" ({names}) FROM STDIN', buffer)
+    return len(rows)
+
+
+def update_rows(
+    connection: Connection,
+    table: Table,
+    keys: Sequence[str],
+    columns: Mapping[str, Values],
+) -> int:
+    """Change rows in bulk, by key columns that are among ``columns``.
+
+    Returns
+    -------
+    int
+        Number of rows changed.
+    """
+    names = list(columns)
+    with staged(connection, [table.c[name] for name in names], columns) as new:
+        match = [table.c[key] == new.c[key] for key in keys]
+        values = {name: new.c[name] for name in names if name not in keys}
+        return connection.execute(update(table).values(values).where(*match)).rowcount
+
+
+@contextmanager
+def staged(
+    connection: Connection, like: Sequence[Column[Any]], columns: Mapping[str, Values]
+) -> Iterator[Table]:
+    """A temporary table with the given contents, to join with. Gone afterwards."""
+    table = Table(
+        "staged_rows",
+        MetaData(),
+        *(Column(column.name, column.type) for column in like),
+        prefixes=["TEMPORARY"],
+    )
+    table.create(connection)
+    try:
+        insert_rows(connection, table, columns)
+        yield table
+    finally:
+        if connection.in_transaction() and not connection.invalidated:
+            _drop_quietly(connection, table)
+
+
+@contextmanager
+def id_list(
+    connection: Connection, column: Column[Any], ids: npt.ArrayLike | Sequence[int]
+) -> Iterator[Table]:
+    """A temporary table of ids in a column ``id``, to join with instead of a long IN list."""
+    with staged(connection, [Column("id", column.type)], {"id": np.asarray(ids)}) as table:
+        yield table
+
+
+def fetch_columns(connection: Connection, query: Select[Any]) -> dict[str, list[Any]]:
+    """Run a query and return its columns by name."""
+    result = connection.execute(query)
+    names = list(result.keys())
+    rows: Sequence[Row[Any]] = result.all()
+    if not rows:
+        return {name: [] for name in names}
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def floats(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
+    """Return a column as floats; NULL becomes NaN."""
+    return np.array(list(values), dtype=np.float64)
+
+
+def integers(values: Iterable[int]) -> npt.NDArray[np.int64]:
+    """Return a column without NULL as integers."""
+    return np.array(list(values), dtype=np.int64)
+
+
+def _rows(columns: Mapping[str, Values], *, sqlite: bool) -> Iterator[tuple[Any, ...]]:
+    arrays = {n: v for n, v in columns.items() if isinstance(v, np.ndarray | list | tuple)}
+    lengths = {len(value) for value in arrays.values()}
+    if len(lengths) > 1:
+        msg = f"columns of different length: { {n: len(v) for n, v in arrays.items()} }"
+        raise ValueError(msg)
+    length = lengths.pop() if lengths else 1
+    lists = [
+        _plain(value, sqlite=sqlite) if name in arrays else _plain([value], sqlite=sqlite) * length
+        for name, value in columns.items()
+    ]
+    return zip(*lists, strict=True)
+
+
+def _plain(value: Any, *, sqlite: bool) -> list[Any]:  # noqa: ANN401 - any column
+    """Values as the driver takes them: Python scalars, None for NaN."""
+    if isinstance(value, np.ndarray):
+        plain: list[Any] = value.tolist()
+        if value.dtype.kind == "f" and np.isnan(value).any():
+            plain = [None if item != item else item for item in plain]  # noqa: PLR0124 - NaN
+        return plain
+    if any(isinstance(item, float) and math.isnan(item) for item in value):
+        value = [None if isinstance(v, float) and math.isnan(v) else v for v in value]
+    if sqlite and any(isinstance(item, datetime) for item in value):
+        # Always with microseconds: times are compared as text.
+        return [v.isoformat(" ", "microseconds") if isinstance(v, datetime) else v for v in value]
+    return list(value)
+
+
+def _copy_text(value: Any) -> str:  # noqa: ANN401 - any column value
+    if value is None:
+        return "\\N"
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    if isinstance(value, float):
+        return repr(float(value))  # Of a NumPy scalar, repr names the type too.
+    if isinstance(value, bytes):
+        return "\\\\x" + value.hex()
+    if isinstance(value, str):
+        for special, escaped in (
+            ("\\", "\\\\"),
+            ("\t", "\\t"),
+            ("\n", "\\n"),
+            ("\r", "\\r"),
+        ):
+            value = value.replace(special, escaped)
+        return str(value)
+    return str(value)
+
+
+def _drop_quietly(connection: Connection, table: Table) -> None:
+    """Drop a temporary table; a transaction that has failed already takes it away itself."""
+    try:
+        table.drop(connection)
+    except DBAPIError:
+        return
+
+
+def url_of_connection(
+    conn_type: str,
+    host: str | None,
+    port: int | None,
+    login: str | None,
+    password: str | None,
+    schema: str | None,
+    extra: Mapping[str, Any],
+) -> str:
+    """Return the database URL that the fields of an Airflow connection describe.
+
+    Raises
+    ------
+    StoreError
+        If they describe neither SQLite nor PostgreSQL.
+    """
+    if conn_type == "sqlite":
+        return f"sqlite:///{host or schema or ''}"
+    if conn_type not in {"postgres", "postgresql"}:
+        msg = (
+            f"the connection trap_store is of type {conn_type!r}; results are kept in SQLite or "
+            "PostgreSQL: set TRAP_DB, or AIRFLOW_CONN_TRAP_STORE=postgresql://user:password@host/db"
+        )
+        raise StoreError(msg, conn_type=conn_type)
+    url = URL.create(
+        "postgresql",
+        username=login or None,
+        password=password or None,
+        host=host or None,
+        port=port,
+        database=schema or None,
+        query={key: str(value) for key, value in extra.items()},
+    )
+    return url.render_as_string(hide_password=False)
+
+
+def _driver_url(url: str) -> URL:
+    try:
+        parsed = make_url(url.replace("postgres://", "postgresql://", 1))
+    except Exception as error:
+        msg = (
+            "TRAP_DB is not a database URL; write sqlite:////path/file.db or "
+            "postgresql://user:password@host:5432/database"
+        )
+        raise StoreError(msg) from error
+    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+        msg = f"results are kept in SQLite or PostgreSQL, not in {parsed.get_backend_name()}"
+        raise StoreError(msg)
+    if parsed.get_backend_name() == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg2")
+    return parsed
+
+
+def _make_engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connection
+        # The driver must not begin transactions on its own: see _on_begin.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA temp_store = MEMORY")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get("trap_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _fill_fixed_tables(connection: Connection) -> None:
+    if connection.execute(select(func.count()).select_from(version)).scalar_one() == 0:
+        connection.execute(insert(version).values(name="revision", value=CLASSIC_REVISION))
+    known = set(connection.execute(select(rejectreason.c.id)).scalars())
+    for number, description in REJECT_REASONS.items():
+        if number not in known:
+            connection.execute(insert(rejectreason).values(id=int(number), description=description))
+
+
+__all__ = [
+    "SCHEMA_REVISION",
+    "Store",
+    "fetch_columns",
+    "floats",
+    "id_list",
+    "insert_rows",
+    "integers",
+    "staged",
+    "update_rows",
+]

@@ -1,0 +1,192 @@
+"""Datasets: series of images that are analysed together, and the settings they share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from trap_ops.config.load import dataset_settings, settings_difference
+from trap_ops.config.model import Configuration
+from trap_ops.errors import ConfigError, StoreError
+from trap_ops.store.database import Store, fetch_columns, insert_rows
+from trap_ops.store.runs import now
+from trap_ops.store.schema import candidate, config, dataset, image, run, runningcatalog
+
+MAX_NAME_LENGTH = 100
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """One line of the list of datasets."""
+
+    id: int
+    name: str
+    images: int
+    accepted: int
+    sources: int
+    candidates: int
+    runs: int
+    started: str
+
+
+def open_dataset(
+    store: Store, connection: Connection, name: str, configuration: Configuration
+) -> int:
+    """Find a dataset by its name, or make it.
+
+    Returns
+    -------
+    int
+        Id of the dataset.
+
+    Raises
+    ------
+    ConfigError
+        If the name is unusable, or the settings differ from those the dataset was made with.
+    """
+    if not name.strip() or len(name) > MAX_NAME_LENGTH:
+        msg = f"the name of a dataset must have 1 to {MAX_NAME_LENGTH} characters, not {len(name)}"
+        raise ConfigError(msg, name=name)
+    settings = dataset_settings(configuration)
+    row = connection.execute(
+        select(dataset.c.id, dataset.c.settings).where(dataset.c.description == name)
+    ).first()
+    if row is None:
+        return _make(store, connection, name, configuration, settings)
+    difference = settings_difference(json.loads(row.settings), settings)
+    if difference:
+        msg = (
+            f"dataset {name!r} was made with other settings (then -> now):\n  "
+            + "\n  ".join(difference)
+            + "\nuse those settings again, or another dataset name"
+        )
+        raise ConfigError(msg, difference=difference)
+    return int(row.id)
+
+
+def start_run(connection: Connection, dataset_id: int) -> None:
+    """Note that a run on the dataset begins: it counts in ``rerun``, and the end is open."""
+    count = connection.execute(
+        select(func.count()).select_from(run).where(run.c.dataset == dataset_id)
+    ).scalar_one()
+    connection.execute(
+        update(dataset)
+        .where(dataset.c.id == dataset_id)
+        .values(rerun=max(count - 1, 0), process_end_ts=None)
+    )
+
+
+def end_run(connection: Connection, dataset_id: int) -> None:
+    """Note that the dataset is complete as of now."""
+    connection.execute(
+        update(dataset).where(dataset.c.id == dataset_id).values(process_end_ts=now())
+    )
+
+
+def dataset_id(connection: Connection, name: str) -> int:
+    """Id of a dataset by name.
+
+    Raises
+    ------
+    StoreError
+        If there is none of that name; the message lists those that exist.
+    """
+    found = connection.execute(select(dataset.c.id).where(dataset.c.description == name)).scalar()
+    if found is None:
+        names = list(connection.execute(select(dataset.c.description)).scalars())
+        msg = f"there is no dataset {name!r}; there are: {', '.join(names) or 'none'}"
+        raise StoreError(msg, name=name)
+    return int(found)
+
+
+def list_datasets(connection: Connection) -> list[DatasetSummary]:
+    """Return all datasets with counts, the first one first."""
+
+    def count(of: Any, *where: Any) -> Any:  # noqa: ANN401 - SQL expressions
+        query = select(func.count()).select_from(of).where(of.c.dataset == dataset.c.id, *where)
+        return query.scalar_subquery()
+
+    query = select(
+        dataset.c.id,
+        dataset.c.description,
+        dataset.c.process_start_ts,
+        count(image).label("images"),
+        count(image, image.c.verdict == "accepted").label("accepted"),
+        count(runningcatalog).label("sources"),
+        count(candidate).label("candidates"),
+        count(run).label("runs"),
+    ).order_by(dataset.c.id)
+    return [
+        DatasetSummary(
+            id=row.id,
+            name=row.description,
+            images=row.images,
+            accepted=row.accepted,
+            sources=row.sources,
+            candidates=row.candidates,
+            runs=row.runs,
+            started=row.process_start_ts.isoformat(" ", "seconds"),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def stored_settings(connection: Connection, dataset_id: int) -> dict[str, list[Any]]:
+    """Rows of the classic table ``config`` as columns."""
+    query = select(config.c.section, config.c.key, config.c.value, config.c.type)
+    return fetch_columns(
+        connection,
+        query.where(config.c.dataset == dataset_id).order_by(config.c.section, config.c.key),
+    )
+
+
+def _make(
+    store: Store,
+    connection: Connection,
+    name: str,
+    configuration: Configuration,
+    settings: Mapping[str, Any],
+) -> int:
+    new_id = int(store.allocate(connection, dataset, 1)[0])
+    connection.execute(
+        insert(dataset).values(
+            id=new_id,
+            process_start_ts=now(),
+            description=name,
+            detection_threshold=configuration.extraction.detection_threshold_sigma,
+            analysis_threshold=configuration.extraction.analysis_threshold_sigma,
+            assoc_radius=configuration.association.deruiter_radius,
+            margin_width=configuration.extraction.margin_px,
+            settings=json.dumps(settings, sort_keys=True),
+        )
+    )
+    rows = [
+        (section, key, *_classic_value(value))
+        for section, values in settings.items()
+        for key, value in values.items()
+    ]
+    sections, keys, values, types = (list(column) for column in zip(*rows, strict=True))
+    insert_rows(
+        connection,
+        config,
+        {
+            "id": store.allocate(connection, config, len(rows)),
+            "dataset": new_id,
+            "section": sections,
+            "key": keys,
+            "value": values,
+            "type": types,
+        },
+    )
+    return new_id
+
+
+def _classic_value(value: object) -> tuple[str, str]:
+    """Text and type of a setting as the classic table keeps them."""
+    if isinstance(value, bool | int | float | str):
+        return str(value)[:500], type(value).__name__
+    return json.dumps(value)[:500], "str"

@@ -1,0 +1,132 @@
+"""Measurements in images: blind detections and forced fits, table ``extractedsource``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from sqlalchemy import Connection, delete, func, select
+
+from trap_ops.records.arrays import Ids
+from trap_ops.records.sources import Detections, Sources
+from trap_ops.store.database import Store, Values, fetch_columns, id_list, insert_rows
+from trap_ops.store.schema import extractedsource, image
+
+BLIND = 0
+
+
+def insert_sources(
+    store: Store,
+    connection: Connection,
+    image_id: int,
+    sources: Sources,
+    extract_type: int,
+    links: Mapping[str, Values] | None = None,
+) -> Ids:
+    """Write measurements of one image; return their ids.
+
+    ``links`` gives the columns ``ff_runcat`` and ``ff_monitor`` of forced fits.
+    """
+    ids = store.allocate(connection, extractedsource, len(sources))
+    columns: dict[str, Values] = {
+        "id": ids,
+        "image": image_id,
+        "zone": np.floor(sources.dec_deg).astype(np.int64),
+        "ra": sources.ra_deg,
+        "decl": sources.dec_deg,
+        "uncertainty_ew": sources.sigma_ew_deg,
+        "uncertainty_ns": sources.sigma_ns_deg,
+        "ra_err": sources.ra_err_deg,
+        "decl_err": sources.dec_err_deg,
+        "ra_fit_err": sources.ra_fit_err_deg,
+        "decl_fit_err": sources.dec_fit_err_deg,
+        "ew_sys_err": sources.ew_sys_err_arcsec,
+        "ns_sys_err": sources.ns_sys_err_arcsec,
+        "error_radius": sources.error_radius_arcsec,
+        "x": sources.vectors[:, 0],
+        "y": sources.vectors[:, 1],
+        "z": sources.vectors[:, 2],
+        "racosdecl": sources.ra_deg * np.cos(np.radians(sources.dec_deg)),
+        "det_sigma": sources.snr,
+        "semimajor": sources.semimajor_arcsec,
+        "semiminor": sources.semiminor_arcsec,
+        "pa": sources.pa_deg,
+        "f_peak": sources.peak_jy,
+        "f_peak_err": sources.peak_err_jy,
+        "f_int": sources.flux_jy,
+        "f_int_err": sources.flux_err_jy,
+        "chisq": sources.chisq,
+        "reduced_chisq": sources.reduced_chisq,
+        "extract_type": extract_type,
+        "fit_type": sources.fit_type,
+        "rms": sources.rms_jy,
+        "background": sources.background_jy,
+        "x_px": sources.x_px,
+        "y_px": sources.y_px,
+        "resolved_sigma": sources.resolved_sigma,
+        "flags": sources.flags,
+        **(links or {}),
+    }
+    insert_rows(connection, extractedsource, columns)
+    return ids
+
+
+def delete_blind(connection: Connection, image_id: int) -> None:
+    """Delete the blind detections of an image."""
+    connection.execute(
+        delete(extractedsource).where(
+            extractedsource.c.image == image_id, extractedsource.c.extract_type == BLIND
+        )
+    )
+
+
+def load_blind(connection: Connection, image_ids: Sequence[int]) -> dict[int, Detections]:
+    """Blind detections of some images, in no order; images without any are in it too."""
+    table = extractedsource
+    with id_list(connection, table.c.image, image_ids) as wanted:
+        query = (
+            select(
+                table.c.image,
+                table.c.id,
+                table.c.ra,
+                table.c.decl,
+                table.c.uncertainty_ew,
+                table.c.uncertainty_ns,
+                table.c.ra_err,
+                table.c.decl_err,
+                table.c.f_peak,
+            )
+            .join(wanted, wanted.c.id == table.c.image)
+            .where(table.c.extract_type == BLIND)
+        )
+        columns = fetch_columns(connection, query)
+    of_image = np.array(columns["image"], dtype=np.int64)
+    ids = np.array(columns["id"], dtype=np.int64)
+    names = ("ra", "decl", "uncertainty_ew", "uncertainty_ns", "ra_err", "decl_err", "f_peak")
+    values = [np.array(columns[name], dtype=np.float64) for name in names]
+    order = np.argsort(of_image, kind="stable")
+    bounds = np.searchsorted(of_image[order], [[i, i + 1] for i in image_ids])
+    return {
+        int(image_id): Detections(
+            ids[order[first:last]], *(value[order[first:last]] for value in values)
+        )
+        for image_id, (first, last) in zip(image_ids, bounds.tolist(), strict=True)
+    }
+
+
+def count_by_image(connection: Connection, dataset_id: int) -> dict[int, dict[int, int]]:
+    """Return the number of measurements by image and ``extract_type``."""
+    query = (
+        select(
+            extractedsource.c.image,
+            extractedsource.c.extract_type,
+            func.count().label("number"),
+        )
+        .join(image, image.c.id == extractedsource.c.image)
+        .where(image.c.dataset == dataset_id)
+        .group_by(extractedsource.c.image, extractedsource.c.extract_type)
+    )
+    counts: dict[int, dict[int, int]] = {}
+    for row in connection.execute(query):
+        counts.setdefault(row.image, {})[row.extract_type] = row.number
+    return counts

@@ -1,0 +1,287 @@
+"""Images of a dataset: what their headers say, their quality, verdicts, noise."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Select, delete, insert, select, update
+
+from trap_ops.errors import StoreError
+from trap_ops.records.images import (
+    Autocorrelation,
+    Geometry,
+    ImageFile,
+    ImageQuality,
+    ImageRow,
+    NoiseGrid,
+    NoiseModel,
+    RejectReason,
+    Verdict,
+)
+from trap_ops.store.database import Store, Values, id_list, insert_rows, update_rows
+from trap_ops.store.outcomes import ACCEPTED, REJECTED
+from trap_ops.store.schema import REJECT_REASONS, dataset, image, noisemodel, rejection
+
+_COLUMNS = {
+    "id": image.c.id,
+    "path": image.c.url,
+    "file_name": image.c.file_name,
+    "file_size": image.c.file_size,
+    "file_mtime_ns": image.c.file_mtime_ns,
+    "header_sha256": image.c.header_sha256,
+    "content_sha256": image.c.content_sha256,
+    "telescope": image.c.telescope,
+    "start": image.c.taustart_ts,
+    "integration_s": image.c.tau_time,
+    "band": image.c.band,
+    "region": image.c.skyrgn,
+    "stokes": image.c.stokes,
+    "freq_eff_hz": image.c.freq_eff,
+    "freq_bw_hz": image.c.freq_bw,
+    "beam_semimajor_deg": image.c.rb_smaj,
+    "beam_semiminor_deg": image.c.rb_smin,
+    "beam_pa_deg": image.c.rb_pa,
+    "deltax_deg": image.c.deltax,
+    "deltay_deg": image.c.deltay,
+    "centre_ra_deg": image.c.centre_ra,
+    "centre_dec_deg": image.c.centre_decl,
+    "corner_distance_deg": image.c.corner_distance,
+    "nx": image.c.nx,
+    "ny": image.c.ny,
+    "rms_qc_jy": image.c.rms_qc,
+    "nan_fraction": image.c.nan_fraction,
+    "data_min_jy": image.c.data_min,
+    "data_max_jy": image.c.data_max,
+    "rms_min_jy": image.c.rms_min,
+    "rms_max_jy": image.c.rms_max,
+    "detection_threshold_sigma": image.c.detection_thresh,
+    "verdict": image.c.verdict,
+}
+_FILE_COLUMNS = {
+    "stokes": "stokes",
+    "tau_time": "integration_s",
+    "freq_eff": "freq_eff_hz",
+    "freq_bw": "freq_bw_hz",
+    "taustart_ts": "start",
+    "url": "path",
+    "file_name": "file_name",
+    "file_size": "file_size",
+    "file_mtime_ns": "file_mtime_ns",
+    "header_sha256": "header_sha256",
+    "telescope": "telescope",
+    "nx": "nx",
+    "ny": "ny",
+}
+_GEOMETRY_COLUMNS = {
+    "rb_smaj": "beam_semimajor_deg",
+    "rb_smin": "beam_semiminor_deg",
+    "deltax": "deltax_deg",
+    "deltay": "deltay_deg",
+    "centre_ra": "centre_ra_deg",
+    "centre_decl": "centre_dec_deg",
+    "corner_distance": "corner_distance_deg",
+}
+_NULL_IS_NAN = (
+    "rms_qc_jy",
+    "nan_fraction",
+    "data_min_jy",
+    "data_max_jy",
+    "rms_min_jy",
+    "rms_max_jy",
+    "detection_threshold_sigma",
+)
+
+
+def images_of(connection: Connection, dataset_id: int) -> list[ImageRow]:
+    """All images of a dataset in canonical order."""
+    return _rows(connection, _query().where(image.c.dataset == dataset_id))
+
+
+def images_by_id(connection: Connection, ids: Sequence[int]) -> list[ImageRow]:
+    """Return some images in canonical order."""
+    with id_list(connection, image.c.id, ids) as wanted:
+        return _rows(connection, _query().join(wanted, wanted.c.id == image.c.id))
+
+
+def known_paths_of(connection: Connection, dataset_name: str) -> set[str]:
+    """Paths of the images that a dataset has; none if there is no such dataset."""
+    query = select(image.c.url).join(dataset).where(dataset.c.description == dataset_name)
+    return set(connection.execute(query).scalars())
+
+
+def telescopes_of(connection: Connection, dataset_name: str) -> set[str]:
+    """TELESCOP of the images that a dataset has."""
+    query = select(image.c.telescope).join(dataset).where(dataset.c.description == dataset_name)
+    return set(connection.execute(query.distinct()).scalars())
+
+
+def insert_images(
+    store: Store,
+    connection: Connection,
+    dataset_id: int,
+    images: Sequence[tuple[ImageFile, Geometry, int, int]],
+) -> list[int]:
+    """Write images: what the file says, its geometry, ids of band and region; return their ids."""
+    ids = store.allocate(connection, image, len(images))
+    files = [item[0] for item in images]
+    shapes = [item[1] for item in images]
+    columns: dict[str, Values] = {
+        "id": ids,
+        "dataset": dataset_id,
+        "band": [item[2] for item in images],
+        "skyrgn": [item[3] for item in images],
+        "rb_pa": [file.beam.bpa_deg for file in files],
+        "notes": ["; ".join(file.notes) for file in files],
+    }
+    for name, attribute in _FILE_COLUMNS.items():
+        columns[name] = [getattr(file, attribute) for file in files]
+    for name, attribute in _GEOMETRY_COLUMNS.items():
+        columns[name] = [getattr(shape, attribute) for shape in shapes]
+    insert_rows(connection, image, columns)
+    return [int(i) for i in ids]
+
+
+def set_bands_and_regions(
+    connection: Connection, ids: Sequence[int], bands: Sequence[int], regions: Sequence[int]
+) -> None:
+    """Give images other bands and regions."""
+    update_rows(
+        connection,
+        image,
+        ["id"],
+        {"id": list(ids), "band": list(bands), "skyrgn": list(regions)},
+    )
+
+
+def set_quality(
+    connection: Connection, image_id: int, quality: ImageQuality, content_sha256: str
+) -> None:
+    """Write what was measured of an image's pixels."""
+
+    def number(value: float) -> float | None:
+        return None if np.isnan(value) else value
+
+    connection.execute(
+        update(image)
+        .where(image.c.id == image_id)
+        .values(
+            rms_qc=number(quality.rms_jy),
+            nan_fraction=quality.nan_fraction,
+            data_min=number(quality.min_jy),
+            data_max=number(quality.max_jy),
+            content_sha256=content_sha256,
+        )
+    )
+
+
+def set_verdicts(store: Store, connection: Connection, verdicts: Mapping[int, Verdict]) -> None:
+    """Write verdicts and the rejections that follow; they replace earlier ones of these images."""
+    if not verdicts:
+        return
+    ids = list(verdicts)
+    words = [ACCEPTED if verdicts[i].accepted else REJECTED for i in ids]
+    update_rows(connection, image, ["id"], {"id": ids, "verdict": words})
+    with id_list(connection, image.c.id, ids) as judged:
+        connection.execute(delete(rejection).where(rejection.c.image.in_(select(judged.c.id))))
+    rejected = [i for i in ids if not verdicts[i].accepted]
+    insert_rows(
+        connection,
+        rejection,
+        {
+            "id": store.allocate(connection, rejection, len(rejected)),
+            "image": rejected,
+            "rejectreason": [int(verdicts[i].reason or 0) for i in rejected],
+            "comment": [verdicts[i].comment[:512] for i in rejected],
+        },
+    )
+
+
+def rejections_of(connection: Connection, dataset_id: int) -> dict[int, tuple[int, str]]:
+    """Reason and comment of rejected images, by image id."""
+    query = (
+        select(rejection.c.image, rejection.c.rejectreason, rejection.c.comment)
+        .join(image)
+        .where(image.c.dataset == dataset_id)
+    )
+    return {row.image: (row.rejectreason, row.comment or "") for row in connection.execute(query)}
+
+
+def reason_text(reason: RejectReason) -> str:
+    """Description of a reason for rejection, as table ``rejectreason`` has it."""
+    return REJECT_REASONS[reason]
+
+
+def set_noise(
+    connection: Connection,
+    image_id: int,
+    noise: NoiseModel,
+    detection_sigma: float,
+    analysis_sigma: float,
+) -> None:
+    """Write what the sources of an image were measured against; replaces an earlier one."""
+    buffer = io.BytesIO()
+    grid = noise.grid
+    np.savez(
+        buffer,
+        background=grid.background,
+        rms=grid.rms,
+        geometry=np.array([grid.x0, grid.y0, grid.step_x, grid.step_y]),
+        correlation=noise.correlation.values,
+        measured=np.array(noise.correlation.measured),
+        rms_range=np.array([noise.rms_min, noise.rms_max]),
+    )
+    connection.execute(delete(noisemodel).where(noisemodel.c.image == image_id))
+    connection.execute(insert(noisemodel).values(image=image_id, arrays=buffer.getvalue()))
+    connection.execute(
+        update(image)
+        .where(image.c.id == image_id)
+        .values(
+            rms_min=noise.rms_min,
+            rms_max=noise.rms_max,
+            detection_thresh=detection_sigma,
+            analysis_thresh=analysis_sigma,
+        )
+    )
+
+
+def load_noise(connection: Connection, image_id: int) -> NoiseModel:
+    """Return what the sources of an image were measured against.
+
+    Raises
+    ------
+    StoreError
+        If its sources were not extracted.
+    """
+    stored = connection.execute(
+        select(noisemodel.c.arrays).where(noisemodel.c.image == image_id)
+    ).scalar()
+    if stored is None:
+        msg = f"image {image_id} has no noise model: its sources must be extracted first"
+        raise StoreError(msg, image=image_id)
+    with np.load(io.BytesIO(stored), allow_pickle=False) as arrays:
+        x0, y0, step_x, step_y = arrays["geometry"].tolist()
+        rms_min, rms_max = arrays["rms_range"].tolist()
+        return NoiseModel(
+            grid=NoiseGrid(arrays["background"], arrays["rms"], x0, y0, step_x, step_y),
+            correlation=Autocorrelation(arrays["correlation"], bool(arrays["measured"])),
+            rms_min=rms_min,
+            rms_max=rms_max,
+        )
+
+
+def _query() -> Select[Any]:
+    return select(*(column.label(name) for name, column in _COLUMNS.items()))
+
+
+def _rows(connection: Connection, query: Select[Any]) -> list[ImageRow]:
+    rows = []
+    for row in connection.execute(query):
+        values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+        for name in _NULL_IS_NAN:
+            if values[name] is None:
+                values[name] = float("nan")
+        rows.append(ImageRow(**values))
+    return sorted(rows, key=lambda item: item.order)

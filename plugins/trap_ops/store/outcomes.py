@@ -1,0 +1,161 @@
+"""What became of every unit of work: an image, or a file that never became one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from trap_ops.store.database import fetch_columns, id_list
+from trap_ops.store.runs import hostname, now
+from trap_ops.store.schema import image, outcome
+
+DONE, ACCEPTED, REJECTED = "done", "accepted", "rejected"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result of one stage on one unit.
+
+    Attributes
+    ----------
+    stage : str
+    unit : str
+        Id of an image as text, or path of a file.
+    image : int or None
+    result : str
+        ``done``, ``accepted`` or ``rejected``.
+    input_hash : str
+        Of all that the result depends on: with the same hash the work need not be done again.
+        Empty: the next run tries again (a file could not be read, which may pass).
+    reason, message : str
+        Why a unit was rejected: a short word, and the sentence for the user.
+    seconds : float
+    """
+
+    stage: str
+    unit: str
+    image: int | None
+    result: str
+    input_hash: str
+    reason: str = ""
+    message: str = ""
+    seconds: float = 0.0
+
+
+def save_outcomes(
+    connection: Connection, dataset_id: int, run_id: int, outcomes: Sequence[Outcome]
+) -> None:
+    """Write outcomes; each replaces an earlier one of the same stage and unit."""
+    for stage in {item.stage for item in outcomes}:
+        of_stage = [item for item in outcomes if item.stage == stage]
+        for first in range(0, len(of_stage), 500):
+            units = [item.unit for item in of_stage[first : first + 500]]
+            connection.execute(
+                delete(outcome).where(
+                    outcome.c.dataset == dataset_id,
+                    outcome.c.stage == stage,
+                    outcome.c.unit.in_(units),
+                )
+            )
+    if outcomes:
+        connection.execute(
+            insert(outcome),
+            [
+                {
+                    "dataset": dataset_id,
+                    "run": run_id,
+                    "host": hostname(),
+                    "finished_ts": now(),
+                    **vars(item),
+                }
+                for item in outcomes
+            ],
+        )
+
+
+def forget_outcomes(
+    connection: Connection, dataset_id: int, stage: str, images: Iterable[int] | None = None
+) -> None:
+    """Delete the outcomes of a stage, for some images or for all: the work is to be done again."""
+    condition = (outcome.c.dataset == dataset_id) & (outcome.c.stage == stage)
+    if images is None:
+        connection.execute(delete(outcome).where(condition))
+        return
+    with id_list(connection, outcome.c.image, list(images)) as wanted:
+        chosen = select(wanted.c.id)
+        connection.execute(delete(outcome).where(condition, outcome.c.image.in_(chosen)))
+
+
+def finished_images(connection: Connection, dataset_id: int, stage: str) -> set[int]:
+    """Images for which a stage has a result that stays."""
+    outcomes = image_outcomes(connection, dataset_id, stage)
+    return {image_id for image_id, (_, input_hash) in outcomes.items() if input_hash}
+
+
+def image_outcomes(
+    connection: Connection, dataset_id: int, stage: str
+) -> dict[int, tuple[str, str]]:
+    """Result and input hash of a stage, by image id."""
+    query = select(outcome.c.image, outcome.c.result, outcome.c.input_hash).where(
+        outcome.c.dataset == dataset_id, outcome.c.stage == stage, outcome.c.image.is_not(None)
+    )
+    return {row.image: (row.result, row.input_hash) for row in connection.execute(query)}
+
+
+@dataclass(frozen=True)
+class RejectedUnit:
+    """An image or file that is not used, and why: by the stage that says most about it."""
+
+    name: str
+    stage: str
+    reason: str
+    message: str
+    path: str = ""
+
+
+def rejected_units(connection: Connection, dataset_id: int) -> list[RejectedUnit]:
+    """Images and files of a dataset that are not used, each once, in order of their names."""
+    query = (
+        select(
+            outcome.c.unit,
+            outcome.c.stage,
+            outcome.c.reason,
+            outcome.c.message,
+            image.c.file_name,
+            image.c.url,
+        )
+        .outerjoin(image, image.c.id == outcome.c.image)
+        .where(outcome.c.dataset == dataset_id, outcome.c.result == REJECTED)
+        .where(outcome.c.stage != "fit_forced")
+        .order_by(outcome.c.finished_ts, outcome.c.stage)
+    )
+    first: dict[str, RejectedUnit] = {}
+    for row in connection.execute(query):
+        name = row.file_name or row.unit.rsplit("/", 1)[-1]
+        message = row.message if name in row.message else f"{name}: {row.message}"
+        # The stage that met the fault says more than those that only pass it on.
+        path = row.url or row.unit
+        first.setdefault(row.unit, RejectedUnit(name, row.stage, row.reason, message, path))
+    return sorted(first.values(), key=lambda unit: unit.name)
+
+
+def all_outcomes(connection: Connection, dataset_id: int) -> dict[str, list[Any]]:
+    """Return the outcomes of a dataset as columns, by unit and stage, for the report."""
+    query = (
+        select(
+            outcome.c.unit,
+            outcome.c.stage,
+            outcome.c.image,
+            outcome.c.result,
+            outcome.c.reason,
+            outcome.c.message,
+            outcome.c.seconds,
+            outcome.c.run,
+        )
+        .where(outcome.c.dataset == dataset_id)
+        .order_by(outcome.c.unit, outcome.c.stage)
+    )
+    return fetch_columns(connection, query)

@@ -1,0 +1,300 @@
+"""Runs, the lock that keeps two of them apart, and how long their stages took."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+
+from trap_ops.config.load import canonical_json
+from trap_ops.config.model import Configuration
+from trap_ops.errors import StoreError
+from trap_ops.records.runs import RunRecord, RunRequest, StageReport, counts_in_words
+from trap_ops.store.database import Store, fetch_columns
+from trap_ops.store.schema import dataset, datasetlock, outcome, run, stagerun
+
+RUNNING, FAILED, FINISHED, ABANDONED = "running", "failed", "finished", "abandoned"
+
+
+def now() -> datetime:
+    """Return the time as the tables keep it: UTC without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def hostname() -> str:
+    """Return the name of this machine."""
+    return socket.gethostname()
+
+
+def current_user() -> str:
+    """Return who runs this process; empty where the system does not know."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+def create_run(
+    store: Store,
+    connection: Connection,
+    request: RunRequest,
+    dataset_id: int,
+    configuration_name: str,
+    configuration: Configuration,
+    fingerprint: str,
+    versions: Mapping[str, str],
+) -> int:
+    """Write a run that has just been planned; a run of the same key starts again.
+
+    Returns
+    -------
+    int
+        Id of the run.
+    """
+    asked = asdict(request)
+    del asked["run_key"]
+    values = {
+        "dataset": dataset_id,
+        "state": RUNNING,
+        "requested_by": request.user[:100],
+        "started_ts": now(),
+        "finished_ts": None,
+        "host": hostname(),
+        "request": json.dumps(asked, sort_keys=True),
+        "configuration_name": configuration_name,
+        "configuration": canonical_json(configuration),
+        "fingerprint": fingerprint,
+        "versions": json.dumps(dict(versions), sort_keys=True),
+        "message": "",
+    }
+    known = connection.execute(select(run.c.id).where(run.c.run_key == request.run_key)).scalar()
+    if known is not None:
+        connection.execute(update(run).where(run.c.id == known).values(values))
+        return int(known)
+    new_id = int(store.allocate(connection, run, 1)[0])
+    connection.execute(insert(run).values(id=new_id, run_key=request.run_key, **values))
+    return new_id
+
+
+def load_run(connection: Connection, run_key: str) -> RunRecord:
+    """Read a run by its key.
+
+    Raises
+    ------
+    StoreError
+        If there is no such run; the message lists the latest ones.
+    """
+    row = connection.execute(
+        select(run, dataset.c.description).join(dataset).where(run.c.run_key == run_key)
+    ).first()
+    if row is None:
+        query = select(run.c.run_key).order_by(run.c.id.desc()).limit(5)
+        latest = list(connection.execute(query).scalars())
+        msg = (
+            f"there is no run {run_key!r} in the results database: its task register_images has "
+            f"not run, or ran with another TRAP_DB; the latest runs here: {latest or 'none'}"
+        )
+        raise StoreError(msg, run_key=run_key)
+    return RunRecord(
+        id=row.id,
+        key=row.run_key,
+        dataset=row.dataset,
+        dataset_name=row.description,
+        state=row.state,
+        configuration_name=row.configuration_name,
+        configuration=Configuration.model_validate_json(row.configuration),
+        fingerprint=row.fingerprint,
+    )
+
+
+def set_state(connection: Connection, run_id: int, state: str, message: str = "") -> None:
+    """Set the state of a run; a final one also sets when it ended."""
+    values: dict[str, Any] = {"state": state, "message": message}
+    values["finished_ts"] = None if state == RUNNING else now()
+    connection.execute(update(run).where(run.c.id == run_id).values(values))
+
+
+def set_report(connection: Connection, run_id: int, path: str) -> None:
+    """Note where the report of a run is."""
+    connection.execute(update(run).where(run.c.id == run_id).values(report=path))
+
+
+def report_of(connection: Connection, run_id: int) -> str | None:
+    """Path of the report of a run, None before it is written."""
+    return connection.execute(select(run.c.report).where(run.c.id == run_id)).scalar()
+
+
+def latest_run(connection: Connection, dataset_id: int) -> str:
+    """Key of the latest run of a dataset.
+
+    Raises
+    ------
+    StoreError
+        If it has none.
+    """
+    query = select(run.c.run_key).where(run.c.dataset == dataset_id)
+    found = connection.execute(query.order_by(run.c.started_ts.desc()).limit(1)).scalar()
+    if found is None:
+        msg = f"dataset {dataset_id} has no runs"
+        raise StoreError(msg, dataset=dataset_id)
+    return str(found)
+
+
+def take_lock(connection: Connection, record: RunRecord) -> bool:
+    """Take the dataset's lock for a run, or see that the run has it.
+
+    Returns
+    -------
+    bool
+        Whether it was taken now.
+
+    Raises
+    ------
+    StoreError
+        If another run has it; the message names that run, who started it, where and when.
+    """
+    holder = connection.execute(
+        select(run.c.id, run.c.run_key, run.c.state, run.c.requested_by, run.c.host)
+        .add_columns(datasetlock.c.taken_ts)
+        .join(datasetlock, datasetlock.c.run == run.c.id)
+        .where(datasetlock.c.dataset == record.dataset)
+    ).first()
+    if holder is None:
+        connection.execute(
+            insert(datasetlock).values(dataset=record.dataset, run=record.id, taken_ts=now())
+        )
+        return True
+    if holder.id == record.id:
+        return False
+    age_min = (now() - holder.taken_ts).total_seconds() / 60.0
+    msg = (
+        f"dataset {record.dataset_name!r} is in use by run {holder.run_key!r} of "
+        f"{holder.requested_by or 'an unknown user'} on {holder.host} ({holder.state}, since "
+        f"{age_min:.0f} min): wait for it, retry its failed task, or give it up with "
+        f"`trap-manage abandon {holder.run_key}`"
+    )
+    raise StoreError(msg, holder=holder.run_key, age_min=age_min)
+
+
+def release_lock(connection: Connection, run_id: int) -> None:
+    """Release the lock that a run holds, if it does."""
+    connection.execute(delete(datasetlock).where(datasetlock.c.run == run_id))
+
+
+def begin_stage(connection: Connection, run_id: int, stage: str, batch: str) -> None:
+    """Note that a stage, or one of its batches, begins, or begins once more."""
+    begun = {"started_ts": now(), "finished_ts": None, "host": hostname()}
+    again = connection.execute(
+        update(stagerun).where(*_same(run_id, stage, batch)).values(seconds=None, **begun)
+    )
+    if again.rowcount == 0:
+        connection.execute(insert(stagerun).values(run=run_id, stage=stage, batch=batch, **begun))
+
+
+def planned_batches(connection: Connection, run_id: int, stage: str) -> list[list[int]]:
+    """Batches that a stage of this run gave to the mapped task behind it when it ran before."""
+    query = select(stagerun.c.batches).where(*_same(run_id, stage, ""))
+    text = connection.execute(query).scalar()
+    batches: list[list[int]] = json.loads(text) if text else []
+    return batches
+
+
+def end_stage(
+    connection: Connection,
+    run_id: int,
+    stage: str,
+    batch: str,
+    report: StageReport,
+) -> None:
+    """Note that a stage, or one of its batches, is done."""
+    connection.execute(
+        update(stagerun)
+        .where(*_same(run_id, stage, batch))
+        .values(
+            finished_ts=now(),
+            seconds=report.seconds,
+            counts=json.dumps(report.counts),
+            batches=json.dumps(report.batches or []),
+        )
+    )
+
+
+def _same(run_id: int, stage: str, batch: str) -> tuple[ColumnElement[bool], ...]:
+    return (stagerun.c.run == run_id, stagerun.c.stage == stage, stagerun.c.batch == batch)
+
+
+def stage_times(connection: Connection, run_id: int) -> list[dict[str, Any]]:
+    """Stages of a run in order of their start: name, batch, times (None: not done), counts."""
+    query = (
+        select(
+            stagerun.c.stage,
+            stagerun.c.batch,
+            stagerun.c.started_ts,
+            stagerun.c.finished_ts,
+            stagerun.c.seconds,
+            stagerun.c.host,
+            stagerun.c.counts,
+        )
+        .where(stagerun.c.run == run_id)
+        .order_by(stagerun.c.started_ts, stagerun.c.batch)
+    )
+    return [
+        {**row._mapping, "counts": json.loads(row.counts)}  # noqa: SLF001 - SQLAlchemy's public name
+        for row in connection.execute(query)
+    ]
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """How far a stage of a run is: what it did so far in words, seconds, whether it is done."""
+
+    name: str
+    what: str
+    seconds: float
+    done: bool
+
+
+def progress(connection: Connection, run_id: int) -> list[StageProgress]:
+    """Stages of a run that have begun, in order, with their counts so far."""
+    query = select(stagerun).where(stagerun.c.run == run_id).order_by(stagerun.c.started_ts)
+    batches: dict[str, list[Any]] = {}
+    for row in connection.execute(query):
+        batches.setdefault(row.stage, []).append(row)
+    done_units = (
+        select(outcome.c.stage, func.count().label("number"))
+        .where(outcome.c.run == run_id)
+        .group_by(outcome.c.stage)
+    )
+    units = {row.stage: row.number for row in connection.execute(done_units)}
+    found = []
+    for name, rows in batches.items():
+        counts: dict[str, int] = {}
+        for row in rows:
+            for what, number in json.loads(row.counts).items():
+                counts[what] = counts.get(what, 0) + number
+        # A mapped stage is done when the next one has begun: how many batches it has is not stored.
+        is_last = name == next(reversed(batches))
+        mapped = rows[0].batch != ""
+        done = all(row.finished_ts is not None for row in rows) and not (mapped and is_last)
+        found.append(
+            StageProgress(
+                name,
+                counts_in_words(counts) if done else f"{units.get(name, 0)} images so far",
+                sum(row.seconds or (now() - row.started_ts).total_seconds() for row in rows),
+                done,
+            )
+        )
+    return found
+
+
+def runs_of(connection: Connection, dataset_id: int) -> dict[str, list[Any]]:
+    """Runs of a dataset as columns, the first one first."""
+    return fetch_columns(
+        connection, select(run).where(run.c.dataset == dataset_id).order_by(run.c.id)
+    )

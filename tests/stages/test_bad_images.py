@@ -1,0 +1,183 @@
+"""A bad image never stops a run, and never passes silently."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from sqlalchemy import select
+
+from stages.conftest import Run, checksum, counts
+from trap_ops.errors import ConfigError
+from trap_ops.store.database import Store
+from trap_ops.store.datasets import dataset_id
+from trap_ops.store.outcomes import rejected_units
+from trap_ops.store.schema import image, rejection
+
+
+def rejected(store: Store, dataset: str = "series") -> dict[str, tuple[str, str]]:
+    """Stage and message by file name."""
+    with store.read() as connection:
+        found = rejected_units(connection, dataset_id(connection, dataset))
+    return {unit.name: (unit.stage, unit.message) for unit in found}
+
+
+def changed_copy(source: Path, target: Path, pixels: float | None = None, **cards: object) -> Path:
+    """A copy of an image with other pixels or cards; a card that is None is deleted."""
+    with fits.open(source) as hdus:
+        if pixels is not None:
+            hdus[0].data[:] = pixels
+        for key, value in cards.items():
+            key = key.replace("_", "-")
+            if value is None:
+                del hdus[0].header[key]
+            else:
+                hdus[0].header[key] = value
+        hdus.writeto(target)
+    return target
+
+
+def test_five_good_and_many_bad(store: Store, easy: list[Path], run: Run, tmp_path: Path) -> None:
+    night = tmp_path / "night"
+    night.mkdir()
+    for path in easy:
+        shutil.copy(path, night)
+    raw = easy[0].read_bytes()
+    (night / "truncated.fits").write_bytes(raw[:40000])
+    (night / "header-only.fits").write_bytes(raw[:2000])
+    (night / "text.fits").write_text("this is no FITS file\n" * 50)
+    (night / "empty.fits").touch()
+    changed_copy(easy[1], night / "all-nan.fits", np.nan, DATE_OBS="2026-01-02T01:00:00")
+    changed_copy(easy[1], night / "flat.fits", 0.5, DATE_OBS="2026-01-02T02:00:00")
+    changed_copy(easy[1], night / "no-beam.fits", BMAJ=None)
+    changed_copy(easy[1], night / "no-time.fits", DATE_OBS=None)
+    changed_copy(easy[1], night / "long-beam.fits", BMAJ=0.03, DATE_OBS="2026-01-02T03:00:00")
+    shutil.copy(easy[2], night / "again.fits")
+    (night / "notes.txt").write_text("not an image, and not asked for")
+
+    reports = run(store, [night])
+
+    assert counts(reports, "extract_sources")["images"] == 5
+    found = rejected(store)
+    expected = {
+        "truncated.fits": ("register_images", "truncated: it has 40000 bytes"),
+        "header-only.fits": ("register_images", "truncated within its header"),
+        "text.fits": ("register_images", "not a FITS file"),
+        "empty.fits": ("register_images", "the file is empty"),
+        "no-beam.fits": ("register_images", "no BMAJ"),
+        "no-time.fits": ("register_images", "no DATE-OBS"),
+        "all-nan.fits": ("judge_quality", "All pixels are NaN"),
+        "flat.fits": ("judge_quality", "All pixels are 0.5"),
+        "long-beam.fits": ("judge_quality", "Beam too elliptical"),
+    }
+    # Which of two equal files counts as the first is decided by their names.
+    (original,) = found.keys() - expected.keys()
+    assert original in {"again.fits", easy[2].name}
+    assert "the same bytes as" in found[original][1]
+    for name, (stage, words) in expected.items():
+        assert found[name][0] == stage, name
+        assert words in found[name][1], found[name][1]
+    with store.read() as connection:
+        rows = connection.execute(select(image.c.file_name, rejection.c.rejectreason).join(image))
+        reasons = {row.file_name: row.rejectreason for row in rows}
+    assert reasons == {"all-nan.fits": 4, "flat.fits": 5, "long-beam.fits": 1, original: 7}
+
+
+def test_a_bad_image_changes_nothing_for_the_others(
+    store: Store, easy: list[Path], run: Run, tmp_path: Path
+) -> None:
+    """Sources and light curves are those of the good images alone."""
+    bad = changed_copy(easy[1], tmp_path / "nan.fits", np.nan, DATE_OBS="2026-01-01T01:30:00")
+    run(store, easy, "clean")
+    run(store, [*easy, bad], "dirty")
+    from trap_ops.store.schema import runningcatalog, varmetric
+
+    def curves(dataset: str) -> list[tuple[object, ...]]:
+        with store.read() as connection:
+            query = (
+                select(
+                    runningcatalog.c.wm_ra,
+                    runningcatalog.c.datapoints,
+                    varmetric.c.all_eta_int,
+                    varmetric.c.all_datapoints,
+                )
+                .join(varmetric, varmetric.c.runcat == runningcatalog.c.id)
+                .where(runningcatalog.c.dataset == dataset_id(connection, dataset))
+            )
+            return sorted(tuple(row) for row in connection.execute(query))
+
+    assert curves("clean") == curves("dirty")
+
+
+def test_nothing_to_read_is_an_error(store: Store, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file or directory"):
+        run(store, [tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="no image files"):
+        run(store, [tmp_path / "empty"])
+
+
+def test_only_bad_images_give_a_report_and_no_sources(
+    store: Store, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "text.fits").write_text("no FITS")
+    reports = run(store, [tmp_path / "text.fits"])
+    assert reports[-1].stage == "publish"
+    assert list(rejected(store)) == ["text.fits"]
+
+
+def test_file_that_changes_between_stages_is_rejected(
+    store: Store, easy: list[Path], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trap_ops import local
+
+    night = tmp_path / "night"
+    night.mkdir()
+    files = [Path(shutil.copy(path, night)) for path in easy]
+    real = local.judge_quality
+
+    def judge_then_change(context: object) -> object:
+        report = real(context)  # type: ignore[arg-type]
+        data = files[1].read_bytes()
+        files[1].write_bytes(data[:-2880] + b"\x01" * 2880)  # same size, other pixels
+        os.utime(files[2])  # only touched: same content
+        return report
+
+    monkeypatch.setattr(local, "judge_quality", judge_then_change)
+    run(store, [night])
+    found = rejected(store)
+    assert list(found) == [files[1].name]
+    assert found[files[1].name][0] == "extract_sources"
+    assert "changed since it was registered" in found[files[1].name][1]
+
+
+def test_file_that_was_away_is_used_when_it_is_back(
+    store: Store, easy: list[Path], run: Run, tmp_path: Path
+) -> None:
+    """A passing fault is not remembered for ever: the result is that of a run without it."""
+    from trap_ops import local
+
+    run(store, easy, "never away")
+    night = tmp_path / "night"
+    night.mkdir()
+    files = [Path(shutil.copy(path, night)) for path in easy]
+    hidden = tmp_path / "hidden.fits"
+    real = local.register_images
+
+    def register_then_hide(*args: object, **options: object) -> object:
+        result = real(*args, **options)  # type: ignore[arg-type]
+        files[1].rename(hidden)
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "register_images", register_then_hide)
+        run(store, [night], "away")
+    assert "cannot be read" in rejected(store, "away")[files[1].name][1]
+    hidden.rename(files[1])
+    run(store, [night], "away")
+    assert rejected(store, "away") == {}
+    assert checksum(store, "away") == checksum(store, "never away")

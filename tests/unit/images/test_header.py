@@ -1,0 +1,463 @@
+"""Keywords of FITS headers and their fall-back order (SCIENCE.md 1.3 with D8, D10, D14)."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trap_ops.errors import ImageError
+from trap_ops.images.header import (
+    celestial_wcs,
+    pixel_matrix,
+    read_beam,
+    read_frequency,
+    read_stokes,
+    read_times,
+    read_unit,
+    sky_of_field,
+)
+from trap_ops.records.images import Beam
+from unit.images.fits_files import PIXEL_DEG, header
+
+FREQ_AXIS = {"CTYPE3": "FREQ", "CRVAL3": 60e6, "CDELT3": 4e6, "CRPIX3": 1.0}
+STOKES_AXIS = {"CTYPE4": "STOKES", "CRVAL4": 1.0, "CDELT4": 1.0, "CRPIX4": 1.0}
+
+
+# ---- The beam.
+
+
+def test_beam_of_the_keywords() -> None:
+    assert read_beam(header()) == Beam(30 / 3600, 20 / 3600, 40.0)
+
+
+def test_a_beam_written_the_wrong_way_round_is_turned() -> None:
+    made = read_beam(header({"BMAJ": 0.01, "BMIN": 0.02, "BPA": 10.0}))
+    assert made == Beam(0.02, 0.01, 100.0)
+
+
+def test_a_beam_written_as_text_is_read() -> None:
+    assert read_beam(header({"BMAJ": "0.02", "BMIN": "1E-2", "BPA": "5"})) == Beam(0.02, 0.01, 5.0)
+
+
+def test_a_round_beam_needs_no_angle() -> None:
+    assert read_beam(header({"BMAJ": 0.02, "BMIN": 0.02, "BPA": None})) == Beam(0.02, 0.02, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("history", "beam"),
+    [
+        (
+            ("AIPS   CLEAN BMAJ=  1.5067E-02 BMIN=  6.8480E-03 BPA=   5.01",),
+            Beam(0.015067, 0.006848, 5.01),
+        ),
+        (("nothing", "AIPS CLEAN BMAJ=0.02 BMIN=.01 BPA=-30."), Beam(0.02, 0.01, -30.0)),
+        # The first record counts; exponents as Fortran writes them; blanks are free.
+        (
+            ("BMAJ = 2D-2 BMIN = 1D-2   BPA = 0", "BMAJ= 9 BMIN= 8 BPA= 7"),
+            Beam(0.02, 0.01, 0.0),
+        ),
+        # One that is not complete is none.
+        (("BMAJ= 9 BMIN= 8", "BMAJ= 2 BMIN= 1 BPA= 3"), Beam(2.0, 1.0, 3.0)),
+        (("BMAJ= 1 BMIN= 2 BPA= 3",), Beam(2.0, 1.0, 93.0)),
+    ],
+)
+@pytest.mark.parametrize("absent", ["BMAJ", "BMIN", "BPA"])
+def test_beam_of_the_history(history: tuple[str, ...], beam: Beam, absent: str) -> None:
+    made = read_beam(header({absent: None}, history))
+    assert (made.bmaj_deg, made.bmin_deg, made.bpa_deg) == pytest.approx(
+        (beam.bmaj_deg, beam.bmin_deg, beam.bpa_deg), rel=1e-12
+    )
+
+
+def test_keywords_come_before_the_history() -> None:
+    assert read_beam(header(history=("BMAJ= 2 BMIN= 1 BPA= 3",))).bpa_deg == 40.0
+
+
+@pytest.mark.parametrize("absent", ["BMAJ", "BMIN", "BPA"])
+@pytest.mark.parametrize("history", [(), ("AIPS CLEAN BMAJ= 9 BMIN= 8",)])
+def test_no_beam(absent: str, history: tuple[str, ...]) -> None:
+    with pytest.raises(ImageError, match=absent) as raised:
+        read_beam(header({absent: None}, history))
+    assert raised.value.reason == "no beam"
+    assert raised.value.details["missing"] == [absent]
+
+
+@pytest.mark.parametrize(("key", "value"), [("BMAJ", 0.0), ("BMIN", -0.01), ("BMIN", 0.0)])
+def test_what_is_not_a_beam(key: str, value: float) -> None:
+    with pytest.raises(ImageError, match="not a beam") as raised:
+        read_beam(header({key: value}))
+    assert raised.value.reason == "bad beam"
+
+
+# ---- The frequency.
+
+
+@pytest.mark.parametrize(
+    ("changes", "frequency_hz", "bandwidth_hz"),
+    [
+        # RESTFRQ is only a reference value where there is a spectral axis (D10).
+        (FREQ_AXIS, 60e6, 4e6),
+        # Wherever that axis is.
+        ({"CTYPE4": "FREQ", "CRVAL4": 70e6, "CDELT4": 1e5, "CRPIX4": 1.0}, 70e6, 1e5),
+        ({"CTYPE5": "FREQ-LSR", "CRVAL5": 70e6, "CDELT5": 1e5}, 70e6, 1e5),
+        # Its first plane is the image; widths have no sign; units.
+        (FREQ_AXIS | {"CRPIX3": 3.0}, 52e6, 4e6),
+        (FREQ_AXIS | {"CDELT3": -4e6}, 60e6, 4e6),
+        (FREQ_AXIS | {"CRVAL3": 60.0, "CDELT3": 4.0, "CUNIT3": "MHz"}, 60e6, 4e6),
+        (FREQ_AXIS | {"CRVAL3": 1.4, "CDELT3": 0.1, "CUNIT3": "GHz", "CRPIX3": 2.0}, 1.3e9, 1e8),
+        (FREQ_AXIS | {"CRVAL3": 6e4, "CDELT3": 4e3, "CUNIT3": "kHz"}, 60e6, 4e6),
+        # What is no frequency in hertz is passed over: RESTFRQ with RESTBW.
+        (FREQ_AXIS | {"CTYPE3": "VOPT"}, 150e6, 2e6),
+        (FREQ_AXIS | {"CUNIT3": "m/s"}, 150e6, 2e6),
+        (FREQ_AXIS | {"CRVAL3": 0.0}, 150e6, 2e6),
+        (FREQ_AXIS | {"CRVAL3": None}, 150e6, 2e6),
+        ({}, 150e6, 2e6),
+        ({"RESTBW": -2e6}, 150e6, 2e6),
+        ({"RESTFRQ": None, "RESTFREQ": 140e6}, 140e6, 2e6),
+        ({"RESTFRQ": 0.0, "RESTFREQ": 140e6}, 140e6, 2e6),
+        ({"RESTFREQ": 140e6}, 150e6, 2e6),
+    ],
+)
+def test_frequency(changes: dict[str, Any], frequency_hz: float, bandwidth_hz: float) -> None:
+    frequency, bandwidth, notes = read_frequency(header(changes))
+    assert (frequency, bandwidth) == pytest.approx((frequency_hz, bandwidth_hz), rel=1e-12)
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"RESTBW": None}, {"RESTBW": 0.0}, FREQ_AXIS | {"CDELT3": 0.0}]
+)
+def test_a_missing_bandwidth_is_one_mhz(changes: dict[str, Any]) -> None:
+    _, bandwidth, notes = read_frequency(header(changes))
+    assert bandwidth == 1e6
+    assert notes == ["no bandwidth: taken as 1 MHz"]
+
+
+@pytest.mark.parametrize("changes", [{"RESTFRQ": None}, {"RESTFRQ": -1.0}, {"RESTFRQ": "unknown"}])
+def test_no_frequency(changes: dict[str, Any]) -> None:
+    with pytest.raises(ImageError, match="no frequency") as raised:
+        read_frequency(header(changes))
+    assert raised.value.reason == "no frequency"
+
+
+# ---- Stokes.
+
+
+@pytest.mark.parametrize(
+    ("changes", "stokes"),
+    [
+        ({}, 1),
+        (STOKES_AXIS, 1),
+        (STOKES_AXIS | {"CRVAL4": 4.0}, 4),
+        # The image is the first plane of its axis.
+        (STOKES_AXIS | {"CRPIX4": 0.0}, 2),
+        (STOKES_AXIS | {"CRPIX4": -2.0}, 4),
+        ({"CTYPE3": "STOKES", "CRVAL3": 2.0}, 2),
+        # Circular correlations count backwards.
+        (STOKES_AXIS | {"CRVAL4": -1.0, "CDELT4": -1.0, "CRPIX4": 0.0}, -2),
+        ({"CTYPE4": "STOKES"}, 1),
+    ],
+)
+def test_stokes(changes: dict[str, Any], stokes: int) -> None:
+    assert read_stokes(header(changes)) == stokes
+
+
+# ---- Times.
+
+
+@pytest.mark.parametrize(
+    ("date_obs", "start"),
+    [
+        ("2012-04-06", datetime(2012, 4, 6)),
+        ("2012-04-06T03:42:00", datetime(2012, 4, 6, 3, 42)),
+        ("2012-04-06 03:42:00", datetime(2012, 4, 6, 3, 42)),
+        ("2012-04-06T03:42:00.5", datetime(2012, 4, 6, 3, 42, 0, 500000)),
+        ("2012-04-29T17:19:23.001599", datetime(2012, 4, 29, 17, 19, 23, 1599)),
+        # What is finer than a microsecond is cut.
+        ("2012-04-06T03:42:00.1234569", datetime(2012, 4, 6, 3, 42, 0, 123456)),
+        ("2012-04-06T03:42:00Z", datetime(2012, 4, 6, 3, 42)),
+        ("2012-04-06T03:42:00+02:00", datetime(2012, 4, 6, 1, 42)),
+        ("2012-01-01T00:30:00+01:00", datetime(2011, 12, 31, 23, 30)),
+        # A list of dates: its first.
+        ('"2012-04-06T03:42:00";"2012-04-07T00:00:00"', datetime(2012, 4, 6, 3, 42)),
+        # The form before 2000.
+        ("06/04/98", datetime(1998, 4, 6)),
+        # A year with a fraction, as Westerbork wrote it: 365.242199 days times the fraction.
+        (1998.5, datetime(1998, 7, 2, 14, 54, 22, 996800)),
+        ("1998.0", datetime(1998, 1, 1)),
+    ],
+)
+def test_start(date_obs: object, start: datetime) -> None:
+    assert read_times(header({"DATE-OBS": date_obs}))[0] == start
+
+
+@pytest.mark.parametrize("date_obs", [None, "", "  "])
+def test_no_start(date_obs: object) -> None:
+    with pytest.raises(ImageError, match="no DATE-OBS") as raised:
+        read_times(header({"DATE-OBS": date_obs}))
+    assert raised.value.reason == "no start time"
+
+
+@pytest.mark.parametrize(
+    "date_obs", ["yesterday", "2012-13-01", "2012-04-06T25:00:00", 2012, True, '";"', "31/31/31"]
+)
+def test_a_start_that_cannot_be_read(date_obs: object) -> None:
+    with pytest.raises(ImageError, match="not a date") as raised:
+        read_times(header({"DATE-OBS": date_obs}))
+    assert raised.value.reason == "no start time"
+    assert raised.value.details["date_obs"] == str(date_obs)
+
+
+@pytest.mark.parametrize(
+    ("timesys", "earlier_s"),
+    [
+        # 34 leap seconds in April 2012; TT = TAI + 32.184 s.
+        ("TAI", 34.0),
+        ("TT", 66.184),
+        ("tdt", 66.184),
+        ("ET", 66.184),
+        # TDB differs from TT by less than 2 ms.
+        ("TDB", 66.184),
+        ("UTC", 0.0),
+        ("UT", 0.0),
+        ("UT1", 0.0),
+        ("GMT", 0.0),
+        ("", 0.0),
+        (None, 0.0),
+    ],
+)
+def test_time_scales(timesys: str | None, earlier_s: float) -> None:
+    start, integration, notes = read_times(header({"TIMESYS": timesys}))
+    earlier = (datetime(2012, 4, 6, 3, 42) - start).total_seconds()
+    assert earlier == pytest.approx(earlier_s, abs=0.002 if timesys == "TDB" else 2e-6)
+    # The end is in UTC whatever the start is in.
+    assert integration == pytest.approx(600.0 + earlier)
+    assert notes == []
+
+
+def test_an_unknown_time_scale_is_taken_as_utc_and_noted() -> None:
+    start, _, notes = read_times(header({"TIMESYS": "GPS"}))
+    assert start == datetime(2012, 4, 6, 3, 42)
+    assert notes == ["TIMESYS 'GPS' is unknown: DATE-OBS taken as UTC"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "integration_s", "noted"),
+    [
+        ({}, 600.0, False),
+        ({"TAU_TIME": 18654.3}, 18654.3, False),
+        ({"END_UTC": None, "TAU_TIME": "30"}, 30.0, False),
+        ({"END_UTC": None}, 0.0, True),
+        ({"END_UTC": "soon"}, 0.0, True),
+        ({"END_UTC": "2012-04-06T03:41:59"}, 0.0, True),
+        ({"TAU_TIME": -1.0}, 0.0, True),
+        # An instant is one without a duration that is known to be 0.
+        ({"END_UTC": "2012-04-06T03:42:00"}, 0.0, False),
+    ],
+)
+def test_integration_time(changes: dict[str, Any], integration_s: float, *, noted: bool) -> None:
+    _, integration, notes = read_times(header(changes))
+    assert integration == integration_s
+    assert notes == (["no integration time (TAU_TIME, END_UTC): taken as 0 s"] if noted else [])
+
+
+# ---- Units.
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("JY/BEAM", 1.0),
+        ("Jy/beam", 1.0),
+        ("jy / beam", 1.0),
+        ("mJy/beam", 1e-3),
+        ("mJY/BEAM", 1e-3),
+        ("uJy/beam", 1e-6),
+        ("UJY/BEAM", 1e-6),
+    ],
+)
+def test_units(unit: str, factor: float) -> None:
+    assert read_unit(header({"BUNIT": unit})) == (factor, [])
+
+
+@pytest.mark.parametrize("unit", [None, "", "  "])
+def test_a_missing_unit_is_jansky_per_beam(unit: str | None) -> None:
+    assert read_unit(header({"BUNIT": unit})) == (1.0, ["no BUNIT: pixels taken as Jy/beam"])
+
+
+@pytest.mark.parametrize(
+    # Nine powers of ten lie between milli and mega, so MJY is not guessed at.
+    "unit",
+    ["K", "Jy", "JY/PIXEL", "MJy/beam", "MJY/BEAM", "m", "M", "u", "Jy/beam/km"],
+)
+def test_what_is_no_brightness_per_beam(unit: str) -> None:
+    with pytest.raises(ImageError, match="are needed") as raised:
+        read_unit(header({"BUNIT": unit}))
+    assert raised.value.reason == "unit"
+    assert raised.value.details["unit"] == unit
+
+
+# ---- Coordinates.
+
+
+def test_celestial_axes() -> None:
+    wcs = celestial_wcs(header(FREQ_AXIS | STOKES_AXIS))
+    assert wcs.naxis == 2
+    ra, dec = wcs.wcs_pix2world(16.0, 12.0, 0)
+    assert (float(ra), float(dec)) == pytest.approx((123.0, 10.0), abs=1e-12)
+    expected = [[-PIXEL_DEG, 0.0], [0.0, PIXEL_DEG]]
+    np.testing.assert_allclose(pixel_matrix(wcs), expected, rtol=1e-12)
+
+
+def test_a_rotation_and_units_come_into_the_pixel_matrix() -> None:
+    rotated = celestial_wcs(header({"CROTA2": 30.0}))
+    c, s = math.cos(math.radians(30.0)), math.sin(math.radians(30.0))
+    # FITS paper II, eq. 186 for CROTA: x = CDELT1 p cos - CDELT2 q sin, and so on.
+    expected = PIXEL_DEG * np.array([[-c, -s], [-s, c]])
+    np.testing.assert_allclose(pixel_matrix(rotated), expected, rtol=1e-12)
+    in_rad = celestial_wcs(
+        header(
+            {"CUNIT1": "rad", "CUNIT2": "rad", "CRVAL1": 2.0, "CRVAL2": 0.2}
+            | {"CDELT1": -2e-5, "CDELT2": 2e-5}
+        )
+    )
+    np.testing.assert_allclose(
+        pixel_matrix(in_rad), np.degrees(2e-5) * np.array([[-1, 0], [0, 1]]), rtol=1e-12
+    )
+
+
+def test_a_cd_matrix_stands_for_the_pixel_sizes() -> None:
+    changes = {"CDELT1": None, "CDELT2": None, "CD1_1": -0.01, "CD2_2": 0.01, "CD1_2": 0.002}
+    matrix = pixel_matrix(celestial_wcs(header(changes)))
+    np.testing.assert_allclose(matrix, [[-0.01, 0.002], [0.0, 0.01]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("key", ["CUNIT1", "CUNIT2", "RADESYS", "EQUINOX"])
+def test_what_may_be_missing(key: str) -> None:
+    celestial_wcs(header({key: None}))
+
+
+@pytest.mark.parametrize("changes", [{"EQUINOX": 2000.0}, {"RADESYS": "FK5"}, {"EPOCH": 2000.0}])
+def test_coordinates_of_2000(changes: dict[str, Any]) -> None:
+    celestial_wcs(header(changes))
+
+
+@pytest.mark.parametrize(
+    "key", ["CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CDELT1", "CDELT2"]
+)
+def test_an_image_without_its_place_on_the_sky_is_refused(key: str) -> None:
+    """Astropy itself assumes 0 for a missing place and 1 degree for a missing pixel size."""
+    with pytest.raises(ImageError) as raised:
+        celestial_wcs(header({key: None}))
+    assert raised.value.reason == "no coordinates"
+
+
+@pytest.mark.parametrize("key", ["CRVAL1", "CRPIX2", "CDELT1"])
+@pytest.mark.parametrize("value", ["12.5", "x", math.inf])
+def test_a_place_that_is_not_a_number_is_refused(key: str, value: object) -> None:
+    """Astropy passes over text and assumes 0."""
+    made = header()
+    if isinstance(value, float):  # A card may hold 1E400, which reads as infinite.
+        made = fits.Header.fromstring(
+            made.tostring().replace(_card(made, key), f"{key:8}= 1E400".ljust(80))
+        )
+    else:
+        made[key] = value
+    with pytest.raises(ImageError, match=key) as raised:
+        celestial_wcs(made)
+    assert raised.value.reason == "no coordinates"
+
+
+def _card(made: fits.Header, key: str) -> str:
+    return str(made.cards[key])
+
+
+def test_a_pixel_size_of_zero_is_refused() -> None:
+    with pytest.raises(ImageError) as raised:
+        celestial_wcs(header({"CDELT1": 0.0}))
+    assert raised.value.reason == "no coordinates"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"CTYPE1": "FREQ", "CTYPE2": "STOKES", "CUNIT1": "Hz", "CUNIT2": None},
+        # The pixels would be those of the wrong two axes.
+        {"CTYPE1": "FREQ", "CUNIT1": "Hz", "CTYPE2": "RA---SIN", "CTYPE3": "DEC--SIN"},
+    ],
+)
+def test_celestial_axes_must_be_the_first_two(changes: dict[str, Any]) -> None:
+    with pytest.raises(ImageError) as raised:
+        celestial_wcs(header(changes))
+    assert raised.value.reason == "no coordinates"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"CTYPE1": "GLON-SIN", "CTYPE2": "GLAT-SIN"},
+        {"CTYPE1": "DEC--SIN", "CTYPE2": "RA---SIN", "CRVAL1": 10.0},
+        {"EQUINOX": 1950.0},
+        {"EPOCH": 1950.0},
+        {"RADESYS": "FK4"},
+        {"RADESYS": "FK5", "EQUINOX": 1975.0},
+    ],
+)
+def test_other_coordinate_systems_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ImageError, match="only RA/DEC in ICRS or FK5 J2000") as raised:
+        celestial_wcs(header(changes))
+    assert raised.value.reason == "coordinate system"
+
+
+@pytest.mark.parametrize("crval1", [-10.0, 350.0, 710.0])
+def test_right_ascensions_are_wrapped(crval1: float) -> None:
+    """WSClean writes CRVAL1 from -180 to 180."""
+    ra, _ = sky_of_field(celestial_wcs(header({"CRVAL1": crval1})), 32, 24)
+    half = 16.5 * PIXEL_DEG / math.cos(math.radians(10.0))
+    assert ra[0] == pytest.approx(350.0, abs=1e-9)
+    assert ra[1] == pytest.approx(350.0 + half, rel=1e-5)
+    assert all(0.0 <= value < 360.0 for value in ra)
+
+
+def test_corners_across_0h_are_wrapped() -> None:
+    ra, _ = sky_of_field(celestial_wcs(header({"CRVAL1": 0.0})), 32, 24)
+    assert 0.0 < ra[1] < 0.1
+    assert 359.9 < ra[2] < 360.0
+
+
+def test_the_centre_is_half_a_pixel_beyond_the_middle() -> None:
+    """Pixel (nx/2, ny/2) counted from 0, as in the classic system."""
+    wcs = celestial_wcs(header())
+    ra, dec = sky_of_field(wcs, 32, 24)
+    assert (ra[0], dec[0]) == pytest.approx((123.0, 10.0), abs=1e-9)
+    ra, dec = sky_of_field(wcs, 33, 25)
+    expected = wcs.wcs_pix2world(16.5, 12.5, 0)
+    assert (ra[0], dec[0]) == pytest.approx(tuple(map(float, expected)), abs=1e-12)
+
+
+@given(st.sampled_from([(0, 0), (1, 0), (0, 1), (1, 1)]))
+def test_corners_are_the_outer_edges_of_pixels(corner: tuple[int, int]) -> None:
+    wcs = celestial_wcs(header())
+    ra, dec = sky_of_field(wcs, 32, 24)
+    x, y = corner[0] * 32 - 0.5, corner[1] * 24 - 0.5
+    expected = wcs.wcs_pix2world(x, y, 0)
+    index = 1 + corner[0] + 2 * corner[1]
+    assert (ra[index], dec[index]) == pytest.approx(tuple(map(float, expected)), abs=1e-12)
+
+
+def test_corners_off_the_sky_are_nan_and_a_centre_off_it_is_refused() -> None:
+    """A SIN image with pixels of 5 deg shows the whole hemisphere."""
+    wcs = celestial_wcs(header({"CDELT1": -5.0, "CDELT2": 5.0, "CRVAL2": 90.0}))
+    ra, dec = sky_of_field(wcs, 32, 24)
+    assert all(math.isnan(value) for value in ra[1:])
+    assert math.isfinite(ra[0] + dec[0])
+    with pytest.raises(ImageError, match="not on the sky") as raised:
+        sky_of_field(wcs, 200, 200)
+    assert raised.value.reason == "no coordinates"
