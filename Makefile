@@ -8,6 +8,8 @@ PYTHON ?= python3.11
 PIP_CACHE_DIR ?= $(CURDIR)/var/cache/pip
 PIP := PIP_CACHE_DIR="$(PIP_CACHE_DIR)" PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/pip install --quiet
 RUN := .venv/bin/python -m
+# A process a core; a file's tests stay together, because they share what is slow to make.
+TESTS := $(RUN) pytest -q --numprocesses logical --maxprocesses 8 --dist loadfile
 # One thread for linear algebra: results must not depend on the number of cores.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
@@ -49,14 +51,14 @@ run: setup ## run on your images: make run IMAGES="/data/night1" DATASET=night1 
 	echo 'Say which images and what to call the series: make run IMAGES="/data/night1" DATASET=night1'; exit 2; }
 	@bin/trap-manage run $(IMAGES) --dataset '$(DATASET)' --config '$(CONFIG)' $(foreach s,$(SET),--set '$(s)')
 
-test-fast: .venv/.ready-dev ## the quick tests, under a minute
-	@$(RUN) pytest -q -m "not slow and not long"
+test-fast: .venv/.ready-dev ## the quick tests, under a minute, without servers
+	@$(TESTS) -m "not slow and not long and not postgres"
 
 test: lint ## what continuous integration runs
-	@$(RUN) pytest -q -m "not long"
+	@$(TESTS) -m "not long"
 
 test-long: .venv/.ready-dev ## soak, kills, statistics
-	@$(RUN) pytest -q -m long
+	@$(TESTS) -m long
 
 lint: .venv/.ready-dev ## style, types, directions of import
 	@.venv/bin/ruff check --quiet .

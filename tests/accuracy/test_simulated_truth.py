@@ -25,6 +25,8 @@ from trap_ops.store.schema import (
     varmetric,
 )
 
+pytestmark = pytest.mark.slow
+
 DETECTION = 8.0
 N_FIELDS = 6
 N_EPOCHS = 12

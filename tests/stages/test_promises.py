@@ -39,7 +39,7 @@ def two_stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple
         yield first, second
 
 
-@pytest.mark.parametrize("tasks", [3, 14])
+@pytest.mark.parametrize("tasks", [3, pytest.param(14, marks=pytest.mark.slow)])
 def test_number_of_batches_changes_nothing(
     two_stores: tuple[Store, Store], hard: list[Path], run: Run, tasks: int
 ) -> None:
@@ -77,6 +77,7 @@ def test_appending_in_time_order_equals_one_run(
     assert checksum(batch) == checksum(nightly)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_order_of_arrival_changes_nothing(
     two_stores: tuple[Store, Store], hard: list[Path], run: Run, seed: int
@@ -221,12 +222,20 @@ def transactions(
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["fresh", "late image"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(3, marks=pytest.mark.slow, id="some"),
+        pytest.param(1, marks=[pytest.mark.long, pytest.mark.timeout(3600)], id="all"),
+    ],
+)
 def test_death_at_a_transaction_boundary_loses_nothing(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     easy: list[Path],
     run: Run,
+    step: int,
     late: bool,
 ) -> None:
     """Die before or after a commit, anywhere; the run, started again, gives the same result."""
@@ -241,19 +250,16 @@ def test_death_at_a_transaction_boundary_loses_nothing(
             run(store, known, monitor=MONITOR)
         number = transactions(monkeypatch, store, images, run)
         whole = checksum(store)
-    # Every boundary in make test-long; a third of them, at other places each time, in make test.
-    step = 1 if request.config.getoption("-m") == "long" else 3
+    # A late image begins one boundary later: there, some are the others.
     for after in range(1 + int(late), number + 1, step):
-        with fresh() as store:
-            if known:
-                run(store, known, monitor=MONITOR)
-            with (
-                pytest.raises(Died),
-                dying(monkeypatch, after, committed=after % 2 == 0),
-            ):
+        for committed in (False, True) if step == 1 else (after % 2 == 0,):
+            with fresh() as store:
+                if known:
+                    run(store, known, monitor=MONITOR)
+                with pytest.raises(Died), dying(monkeypatch, after, committed=committed):
+                    run(store, images, run_key="killed", monitor=MONITOR)
                 run(store, images, run_key="killed", monitor=MONITOR)
-            run(store, images, run_key="killed", monitor=MONITOR)
-            assert checksum(store) == whole, f"transaction {after} of {number}"
+                assert checksum(store) == whole, f"transaction {after} of {number}, {committed=}"
 
 
 SCRIPT = """
@@ -270,39 +276,52 @@ local.run(
 """
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(25, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
+    ],
+)
 def test_sigkill_at_random_moments_loses_nothing(
-    two_stores: tuple[Store, Store],
-    tmp_path: Path,
-    hard: list[Path],
-    run: Run,
-    request: pytest.FixtureRequest,
+    request: pytest.FixtureRequest, tmp_path: Path, hard: list[Path], run: Run, rounds: int
 ) -> None:
+    """Kill the process and start it again until it ends well; in each round from the beginning."""
     from stages.conftest import SMALL
 
-    reference, victim = two_stores
-    run(reference, hard, monitor=MONITOR)
-    script = SCRIPT.format(
-        plugins=str(ROOT / "plugins"),
-        images=[str(path) for path in hard],
-        url=victim.url.render_as_string(hide_password=False),
-        overrides=SMALL,
-        output=str(tmp_path / "var"),
-    )
+    with new_store("sqlite", request, tmp_path) as reference:
+        run(reference, hard, monitor=MONITOR)
+        whole = checksum(reference)
+
+    def start(url: str) -> subprocess.Popen[bytes]:
+        script = SCRIPT.format(
+            plugins=str(ROOT / "plugins"),
+            images=[str(path) for path in hard],
+            url=url,
+            overrides=SMALL,
+            output=str(tmp_path / "var"),
+        )
+        return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
+
+    with new_store("sqlite", request, tmp_path) as undisturbed:
+        began = time.monotonic()
+        process = start(undisturbed.url.render_as_string(hide_password=False))
+        process.communicate()
+        seconds = time.monotonic() - began
     moments = random.Random(7)
-    kills = 50 if request.config.getoption("-m") == "long" else 5
-    killed = 0
-    while killed < kills:
-        process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
-        time.sleep(moments.uniform(0.8, 2.5))
-        if process.poll() is not None:
-            break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        killed += 1
-    final = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
-    assert final.returncode == 0, final.stderr
-    assert killed > 0
-    assert checksum(reference) == checksum(victim)
+    for number in range(rounds):
+        with new_store("sqlite", request, tmp_path) as victim:
+            url = victim.url.render_as_string(hide_password=False)
+            killed = 0
+            while True:
+                process = start(url)
+                try:
+                    _, errors = process.communicate(timeout=moments.uniform(0.3, 0.7) * seconds)
+                    break
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+                    process.communicate()
+                    killed += 1
+            assert process.returncode == 0, errors.decode()
+            assert killed > 0
+            assert checksum(victim) == whole, f"round {number}, killed {killed} times"

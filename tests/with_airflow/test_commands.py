@@ -184,7 +184,7 @@ def test_run_shows_stages_and_findings(checkout: Checkout, images: list[Path]) -
     assert "1 of 1 transients, 2 of 2 variables, 0 false candidates" in made.stdout
     report = Path(re.search(r"^Report: (.*)$", made.stdout, re.MULTILINE)[1])
     assert report.is_relative_to(checkout.var)
-    assert report.read_text().startswith("<!doctype html>")
+    assert report.read_text().startswith("<!DOCTYPE html>")
     again = checkout.run("trap-manage", "report", "shown")
     assert str(report) in again.stdout
 
@@ -210,3 +210,42 @@ def test_trap_db_moves_the_results(checkout: Checkout, images: list[Path], tmp_p
     assert made.returncode == 0, made.stderr
     assert "moved" in checkout.run("trap-manage", "datasets", environment={"TRAP_DB": url}).stdout
     assert "moved" not in checkout.run("trap-manage", "datasets").stdout
+
+
+def test_batches_and_running_again_change_nothing(
+    checkout: Checkout, finished_run: str, images: list[Path]
+) -> None:
+    before = checkout.run("trap-manage", "checksum", "series").stdout
+    for dataset, batches in (("series", 2), ("in one batch", 1), ("in five batches", 5)):
+        overrides = {**SMALL, "execution": {"parallel_tasks": batches}}
+        made = checkout.run(
+            "airflow", "dags", "test", "trap_batch",
+            "-c", checkout.conf(images, dataset, overrides=overrides),
+        )  # fmt: skip
+        assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
+        assert checkout.run("trap-manage", "checksum", dataset).stdout == before, dataset
+
+
+def test_a_run_that_is_given_up_frees_its_dataset(checkout: Checkout, images: list[Path]) -> None:
+    """Until then nobody else can use it, and the message says how to free it."""
+    reports = checkout.var / "reports"
+    reports.mkdir(parents=True, exist_ok=True)
+    (reports / "stuck").write_text("a file where the directory should be")
+    words = ["trap-manage", "run", *map(str, images[:2]), "--dataset", "stuck"]
+    assert checkout.run(*words).returncode == 1
+    (reports / "stuck").unlink()
+    refused = checkout.run(*words)
+    assert refused.returncode == 1
+    assert "trap-manage abandon" in refused.stderr
+    (run_id,) = checkout.runs("stuck")
+    assert checkout.run("trap-manage", "abandon", run_id).returncode == 0
+    assert checkout.run(*words).returncode == 0
+
+
+def test_initdb_prepares_an_empty_database_once(checkout: Checkout, tmp_path: Path) -> None:
+    url = {"TRAP_DB": f"sqlite:///{tmp_path / 'new.db'}"}
+    for _ in range(2):
+        made = checkout.run("trap-manage", "initdb", environment=url)
+        assert made.returncode == 0, made.stderr
+    listed = checkout.run("trap-manage", "datasets", environment=url)
+    assert listed.returncode == 0, listed.stderr

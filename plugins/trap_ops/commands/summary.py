@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 
+from trap_ops.export.wording import number, probability
 from trap_ops.science.coordinates import unit_vectors
 from trap_ops.store import candidates, datasets, runs
 from trap_ops.store.database import Store
@@ -85,19 +86,14 @@ def _candidate_table(found: dict[str, list[Any]]) -> Table:
             f"{value['kind']}",
             f"{value['wm_ra']:.5f}",
             f"{value['wm_decl']:+.5f}",
-            f"{value['peak_jy'] * 1e3:.3g}",
-            f"{value['all_eta_int']:.3g}",
-            f"{value['all_v_int']:.2f}",
-            _probability(value["all_p_value"]),
+            number(value["peak_jy"] * 1e3),
+            # A source with one point has none of these three.
+            number(value["all_eta_int"]),
+            number(value["all_v_int"]),
+            probability(value["all_p_value"]),
             f"{value['first_seen']:%Y-%m-%d %H:%M:%S}",
         )
     return table
-
-
-def _probability(p_value: float | None) -> str:
-    if p_value is None:
-        return "-"
-    return "< 1e-300" if p_value < 1e-300 else f"{p_value:.1e}"
 
 
 def _compare(console: Console, found: dict[str, list[Any]], truth: Path) -> None:

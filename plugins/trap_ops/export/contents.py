@@ -34,7 +34,7 @@ from trap_ops.store.reports import (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A row of the ranked list; eta, V and the p-value with backward fits."""
+    """A row of the ranked list; eta, V and the p-value with backward fits, None for one point."""
 
     rank: int
     source: int
@@ -43,8 +43,8 @@ class Candidate:
     ra_deg: float
     dec_deg: float
     peak_jy: float
-    eta: float
-    v: float
+    eta: float | None
+    v: float | None
     p_value: float | None
     count: int
     expected_false: float

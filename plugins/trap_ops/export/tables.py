@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from trap_ops.config.model import Configuration
 from trap_ops.export import wording
 from trap_ops.export.contents import Contents
+from trap_ops.records.runs import counts_in_words
 from trap_ops.records.sky import FITTED
 from trap_ops.store.outcomes import ACCEPTED, REJECTED, RejectedUnit
 from trap_ops.store.runs import RUNNING
@@ -296,7 +297,7 @@ def stage_table(stages: list[dict[str, Any]]) -> tuple[list[StageLine], str]:
                 len(rows),
                 wording.duration(sum(done)) if done else wording.NOTHING,
                 wording.duration(_wall(rows)),
-                ", ".join(f"{number} {what}" for what, number in counts.items()),
+                counts_in_words(counts) if counts else "",
                 ", ".join(sorted({row["host"] for row in rows})),
             )
         )

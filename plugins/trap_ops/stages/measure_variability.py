@@ -21,7 +21,7 @@ from trap_ops.science.variability import (
 )
 from trap_ops.stages.context import StageContext, stage
 from trap_ops.store import monitors, variability
-from trap_ops.store.database import Values
+from trap_ops.store.rows import Values
 
 logger = logging.getLogger(__name__)
 

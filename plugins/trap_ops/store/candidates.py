@@ -10,8 +10,8 @@ from sqlalchemy import Connection, delete, func, select
 from trap_ops.records.arrays import Ids
 from trap_ops.records.light_curves import Detected, LightCurveSummary, NewSourceEvidence
 from trap_ops.records.sky import FitKind
-from trap_ops.store.database import (
-    Store,
+from trap_ops.store.database import Store
+from trap_ops.store.rows import (
     Values,
     fetch_columns,
     floats,

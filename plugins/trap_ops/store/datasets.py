@@ -12,7 +12,8 @@ from sqlalchemy import Connection, func, insert, select, update
 from trap_ops.config.load import dataset_settings, settings_difference
 from trap_ops.config.model import Configuration
 from trap_ops.errors import ConfigError, StoreError
-from trap_ops.store.database import Store, fetch_columns, insert_rows
+from trap_ops.store.database import Store
+from trap_ops.store.rows import fetch_columns, insert_rows
 from trap_ops.store.runs import now
 from trap_ops.store.schema import candidate, config, dataset, image, run, runningcatalog
 

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, delete, func, select
 
 from trap_ops.records.arrays import Ids
 from trap_ops.records.sources import Detections, Sources
-from trap_ops.store.database import Store, Values, fetch_columns, id_list, insert_rows
+from trap_ops.store.database import Store
+from trap_ops.store.rows import Values, fetch_columns, id_list, insert_rows
 from trap_ops.store.schema import extractedsource, image
 
 BLIND = 0

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from trap_ops.records.arrays import FloatArray, Ids
 from trap_ops.records.sky import FAILED, FITTED, ORPHAN, REQUESTED, FitKind, LinkType, Requests
-from trap_ops.store.database import (
-    Store,
+from trap_ops.store.database import Store
+from trap_ops.store.links import insert_links
+from trap_ops.store.rows import (
     Values,
     fetch_columns,
     floats,
@@ -21,7 +22,6 @@ from trap_ops.store.database import (
     staged,
     update_rows,
 )
-from trap_ops.store.links import insert_links
 from trap_ops.store.schema import extractedsource, forcedfit, monitor
 
 

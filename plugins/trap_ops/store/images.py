@@ -21,8 +21,9 @@ from trap_ops.records.images import (
     RejectReason,
     Verdict,
 )
-from trap_ops.store.database import Store, Values, id_list, insert_rows, update_rows
+from trap_ops.store.database import Store
 from trap_ops.store.outcomes import ACCEPTED, REJECTED
+from trap_ops.store.rows import Values, id_list, insert_rows, update_rows
 from trap_ops.store.schema import REJECT_REASONS, dataset, image, noisemodel, rejection
 
 _COLUMNS = {

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from trap_ops.records.arrays import FloatArray, Ids
 from trap_ops.records.sky import FAILED, SKIPPED
-from trap_ops.store.database import fetch_columns, floats, id_list, integers
+from trap_ops.store.rows import fetch_columns, floats, id_list, integers
 from trap_ops.store.schema import assocxtrsource, extractedsource, forcedfit, image
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sqlalchemy import Connection
 
-from trap_ops.store.database import Store, Values, insert_rows
+from trap_ops.store.database import Store
+from trap_ops.store.rows import Values, insert_rows
 from trap_ops.store.schema import assocxtrsource
 
 

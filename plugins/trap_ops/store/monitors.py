@@ -10,8 +10,9 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from trap_ops.records.runs import MonitorPosition
 from trap_ops.records.sky import FITTED, LinkType
-from trap_ops.store.database import Store, insert_rows
+from trap_ops.store.database import Store
 from trap_ops.store.links import insert_links
+from trap_ops.store.rows import insert_rows
 from trap_ops.store.schema import (
     assocxtrsource,
     extractedsource,

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from trap_ops.store.database import fetch_columns, id_list
+from trap_ops.store.rows import fetch_columns, id_list
 from trap_ops.store.runs import hostname, now
 from trap_ops.store.schema import image, outcome
 

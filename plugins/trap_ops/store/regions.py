@@ -9,7 +9,8 @@ from sqlalchemy import Connection, delete, select, update
 
 from trap_ops.records.arrays import FloatArray
 from trap_ops.records.images import Band, Region
-from trap_ops.store.database import Store, floats, insert_rows, update_rows
+from trap_ops.store.database import Store
+from trap_ops.store.rows import floats, insert_rows, update_rows
 from trap_ops.store.schema import frequencyband, image, skyregion
 
 

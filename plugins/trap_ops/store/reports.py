@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from trap_ops.records.arrays import FloatArray, Ids
-from trap_ops.store.database import fetch_columns, floats, integers
+from trap_ops.store.rows import fetch_columns, floats, integers
 from trap_ops.store.schema import image, monitor, run, runningcatalog, varmetric
 
 

@@ -16,7 +16,8 @@ from trap_ops.config.load import canonical_json
 from trap_ops.config.model import Configuration
 from trap_ops.errors import StoreError
 from trap_ops.records.runs import RunRecord, RunRequest, StageReport, counts_in_words
-from trap_ops.store.database import Store, fetch_columns
+from trap_ops.store.database import Store
+from trap_ops.store.rows import fetch_columns
 from trap_ops.store.schema import dataset, datasetlock, outcome, run, stagerun
 
 RUNNING, FAILED, FINISHED, ABANDONED = "running", "failed", "finished", "abandoned"

@@ -24,8 +24,10 @@ from trap_ops.records.sky import (
     step_number,
     step_start,
 )
-from trap_ops.store.database import (
-    Store,
+from trap_ops.store.database import Store
+from trap_ops.store.forced_fits import adopt_orphans
+from trap_ops.store.links import insert_links
+from trap_ops.store.rows import (
     Values,
     fetch_columns,
     floats,
@@ -34,8 +36,6 @@ from trap_ops.store.database import (
     integers,
     update_rows,
 )
-from trap_ops.store.forced_fits import adopt_orphans
-from trap_ops.store.links import insert_links
 from trap_ops.store.schema import (
     assocskyrgn,
     assocxtrsource,

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, delete, func, select
 
 from trap_ops.records.arrays import FloatArray, Ids
 from trap_ops.records.light_curves import Curves, FluxSums, Points
-from trap_ops.store.database import (
-    Store,
+from trap_ops.store.database import Store
+from trap_ops.store.rows import (
     Values,
     fetch_columns,
     floats,

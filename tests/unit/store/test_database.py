@@ -14,20 +14,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, MetaData, Table, insert, select, text
 from sqlalchemy.types import Boolean, DateTime, Double, Integer, LargeBinary, String
-from tests.conftest import BOTH_DATABASES, new_store
 
+from conftest import BOTH_DATABASES, new_store
 from trap_ops.errors import StoreError, StoreUnavailable
-from trap_ops.store.database import (
-    SCHEMA_REVISION,
-    Store,
-    fetch_columns,
-    floats,
-    id_list,
-    insert_rows,
-    integers,
-    update_rows,
-    url_of_connection,
-)
+from trap_ops.store.database import SCHEMA_REVISION, Store, url_of_connection
+from trap_ops.store.rows import fetch_columns, floats, id_list, insert_rows, integers, update_rows
 from trap_ops.store.schema import metadata, rejectreason, version
 
 SAMPLE = Table(

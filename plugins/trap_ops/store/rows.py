@@ -1,0 +1,185 @@
+"""Columns in and out of tables in bulk, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Column, Connection, MetaData, Row, Select, Table, update
+from sqlalchemy.exc import DBAPIError
+
+from trap_ops.errors import StoreUnavailable
+
+Values = npt.NDArray[Any] | Sequence[Any] | float | int | str | bool | datetime | bytes | None
+
+
+def insert_rows(connection: Connection, table: Table, columns: Mapping[str, Values]) -> int:
+    """Write columns in bulk: COPY on PostgreSQL, executemany on SQLite.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+    table : sqlalchemy.Table
+    columns : mapping
+        Arrays or sequences of one length, and scalars that hold for every row. NaN becomes NULL.
+
+    Returns
+    -------
+    int
+        Number of rows.
+    """
+    rows = list(_rows(columns, sqlite=connection.dialect.name == "sqlite"))
+    if not rows:
+        return 0
+    names = ", ".join(f'"{table.c[name].name}"' for name in columns)
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        # Names come from the schema, values are bound.
+        statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})'  # noqa: S608
+        connection.exec_driver_sql(statement, rows)
+        return len(rows)
+    buffer = io.StringIO()
+    for row in rows:
+        buffer.write("\t".join(map(_copy_text, row)))
+        buffer.write("\n")
+    buffer.seek(0)
+    driver_connection = connection.connection.driver_connection
+    if driver_connection is None:
+        msg = "the connection to the results database is gone"
+        raise StoreUnavailable(msg)
+    with driver_connection.cursor() as cursor:
+        cursor.copy_expert(f'COPY "{table.name}" ({names}) FROM STDIN', buffer)
+    return len(rows)
+
+
+def update_rows(
+    connection: Connection,
+    table: Table,
+    keys: Sequence[str],
+    columns: Mapping[str, Values],
+) -> int:
+    """Change rows in bulk, by key columns that are among ``columns``.
+
+    Returns
+    -------
+    int
+        Number of rows changed.
+    """
+    names = list(columns)
+    with staged(connection, [table.c[name] for name in names], columns) as new:
+        match = [table.c[key] == new.c[key] for key in keys]
+        values = {name: new.c[name] for name in names if name not in keys}
+        return connection.execute(update(table).values(values).where(*match)).rowcount
+
+
+@contextmanager
+def staged(
+    connection: Connection, like: Sequence[Column[Any]], columns: Mapping[str, Values]
+) -> Iterator[Table]:
+    """A temporary table with the given contents, to join with. Gone afterwards."""
+    table = Table(
+        "staged_rows",
+        MetaData(),
+        *(Column(column.name, column.type) for column in like),
+        prefixes=["TEMPORARY"],
+    )
+    table.create(connection)
+    try:
+        insert_rows(connection, table, columns)
+        yield table
+    finally:
+        if connection.in_transaction() and not connection.invalidated:
+            _drop_quietly(connection, table)
+
+
+@contextmanager
+def id_list(
+    connection: Connection, column: Column[Any], ids: npt.ArrayLike | Sequence[int]
+) -> Iterator[Table]:
+    """A temporary table of ids in a column ``id``, to join with instead of a long IN list."""
+    with staged(connection, [Column("id", column.type)], {"id": np.asarray(ids)}) as table:
+        yield table
+
+
+def fetch_columns(connection: Connection, query: Select[Any]) -> dict[str, list[Any]]:
+    """Run a query and return its columns by name."""
+    result = connection.execute(query)
+    names = list(result.keys())
+    rows: Sequence[Row[Any]] = result.all()
+    if not rows:
+        return {name: [] for name in names}
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def floats(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
+    """Return a column as floats; NULL becomes NaN."""
+    return np.array(list(values), dtype=np.float64)
+
+
+def integers(values: Iterable[int]) -> npt.NDArray[np.int64]:
+    """Return a column without NULL as integers."""
+    return np.array(list(values), dtype=np.int64)
+
+
+def _rows(columns: Mapping[str, Values], *, sqlite: bool) -> Iterator[tuple[Any, ...]]:
+    arrays = {n: v for n, v in columns.items() if isinstance(v, np.ndarray | list | tuple)}
+    lengths = {len(value) for value in arrays.values()}
+    if len(lengths) > 1:
+        msg = f"columns of different length: { {n: len(v) for n, v in arrays.items()} }"
+        raise ValueError(msg)
+    length = lengths.pop() if lengths else 1
+    lists = [
+        _plain(value, sqlite=sqlite) if name in arrays else _plain([value], sqlite=sqlite) * length
+        for name, value in columns.items()
+    ]
+    return zip(*lists, strict=True)
+
+
+def _plain(value: Any, *, sqlite: bool) -> list[Any]:  # noqa: ANN401 - any column
+    """Values as the driver takes them: Python scalars, None for NaN."""
+    if isinstance(value, np.ndarray):
+        plain: list[Any] = value.tolist()
+        if value.dtype.kind == "f" and np.isnan(value).any():
+            plain = [None if item != item else item for item in plain]  # noqa: PLR0124 - NaN
+        return plain
+    if any(isinstance(item, float) and math.isnan(item) for item in value):
+        value = [None if isinstance(v, float) and math.isnan(v) else v for v in value]
+    if sqlite and any(isinstance(item, datetime) for item in value):
+        # Always with microseconds: times are compared as text.
+        return [v.isoformat(" ", "microseconds") if isinstance(v, datetime) else v for v in value]
+    return list(value)
+
+
+def _copy_text(value: Any) -> str:  # noqa: ANN401 - any column value
+    if value is None:
+        return "\\N"
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    if isinstance(value, float):
+        return repr(float(value))  # Of a NumPy scalar, repr names the type too.
+    if isinstance(value, bytes):
+        return "\\\\x" + value.hex()
+    if isinstance(value, str):
+        for special, escaped in (
+            ("\\", "\\\\"),
+            ("\t", "\\t"),
+            ("\n", "\\n"),
+            ("\r", "\\r"),
+        ):
+            value = value.replace(special, escaped)
+        return str(value)
+    return str(value)
+
+
+def _drop_quietly(connection: Connection, table: Table) -> None:
+    """Drop a temporary table; a transaction that has failed already takes it away itself."""
+    try:
+        table.drop(connection)
+    except DBAPIError:
+        return
