@@ -315,8 +315,10 @@ def test_sigkill_at_random_moments_loses_nothing(
             killed = 0
             while True:
                 process = start(url)
+                # What is left always needs some time: later attempts are given more.
+                patience = moments.uniform(0.3, 0.7) * (1.0 + 0.15 * killed) * seconds
                 try:
-                    _, errors = process.communicate(timeout=moments.uniform(0.3, 0.7) * seconds)
+                    _, errors = process.communicate(timeout=patience)
                     break
                 except subprocess.TimeoutExpired:
                     process.send_signal(signal.SIGKILL)

@@ -168,6 +168,12 @@ def test_run_says_what_went_wrong(checkout: Checkout, images: list[Path]) -> Non
     assert made.returncode == 1
     assert "register_images failed" in made.stderr
     assert "did you mean 'margin_px'?" in made.stderr
+    made = checkout.run(
+        "trap-manage", "run", str(images[0]), "--dataset", "wrong", "--config", "lofra"
+    )
+    assert made.returncode == 1
+    assert "there is no configuration 'lofra'" in made.stderr
+    assert "Traceback" not in made.stderr
 
 
 def test_run_shows_stages_and_findings(checkout: Checkout, images: list[Path]) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 from rich.console import Console
 
 from trap_ops.commands.airflow_process import Finished, TaskResult, run_airflow
-from trap_ops.commands.environment import store_url, var_dir
+from trap_ops.commands.environment import CONFIGURATIONS, store_url, var_dir
 from trap_ops.commands.summary import make_console, print_summary
+from trap_ops.config.load import AUTO, named_file
 from trap_ops.errors import ConfigError, TrapError
 from trap_ops.store import runs
 from trap_ops.store.database import Store
@@ -57,6 +58,9 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the DAG and print what it found."""
+    if arguments.config != AUTO:
+        # Airflow would refuse it too, but in its own words.
+        named_file(CONFIGURATIONS, arguments.config)
     conf = {
         "images": [str(Path(item).expanduser().absolute()) for item in arguments.images],
         "dataset": arguments.dataset,

@@ -59,7 +59,7 @@ def load_configuration(
     chosen = _by_telescope(directory, telescopes) if name == AUTO else name
     layers = [(DEFAULT_FILE, _read(directory / DEFAULT_FILE))]
     if f"{chosen}.toml" != DEFAULT_FILE:
-        layers.append((f"{chosen}.toml", _read(_named_file(directory, chosen))))
+        layers.append((f"{chosen}.toml", _read(named_file(directory, chosen))))
     layers.append((_OVERRIDES, dict(overrides or {})))
     merged: dict[str, Any] = {}
     origin: dict[tuple[str, ...], str] = {}
@@ -89,7 +89,10 @@ def canonical_json(configuration: Configuration) -> str:
 
 def dataset_settings(configuration: Configuration) -> dict[str, Any]:
     """Return the settings that decide results, as nested dicts; runs of a dataset share them."""
-    return configuration.model_dump(mode="json", exclude=set(NOT_PART_OF_DATASET))
+    settings = configuration.model_dump(mode="json", exclude=set(NOT_PART_OF_DATASET))
+    for section, key in SITE_ONLY:
+        del settings[section][key]
+    return settings
 
 
 def settings_hash(settings: object) -> str:
@@ -139,7 +142,14 @@ def _by_telescope(directory: Path, telescopes: Iterable[str]) -> str:
     return choices[0] if choices else Path(DEFAULT_FILE).stem
 
 
-def _named_file(directory: Path, name: str) -> Path:
+def named_file(directory: Path, name: str) -> Path:
+    """Return the file of a configuration.
+
+    Raises
+    ------
+    ConfigError
+        If there is none; the message has the nearest name and all of them.
+    """
     names = configuration_names(directory)
     if name in names:
         return directory / f"{name}.toml"

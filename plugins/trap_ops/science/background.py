@@ -45,15 +45,26 @@ def noise_at(grid: NoiseGrid, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Float
     )
 
 
-def noise_rows(grid: NoiseGrid, first: int, last: int, nx: int) -> tuple[Image, Image]:
-    """Background and rms of the image rows ``first`` to ``last`` (exclusive), (rows, nx)."""
-    gy, gx = grid.rms.shape
+def upsample(nodes: FloatArray, grid: NoiseGrid, first: int, last: int, nx: int) -> Image:
+    """Values between the nodes of a grid, in the image rows ``first`` to ``last`` (exclusive).
+
+    Parameters
+    ----------
+    nodes : numpy.ndarray, (cells in y, cells in x)
+        Background or rms of the grid, or what follows linearly from them.
+    grid : NoiseGrid
+        Says where the nodes are.
+    first, last, nx : int
+
+    Returns
+    -------
+    numpy.ndarray of float32, (last - first, nx)
+        Bilinear; beyond the outermost nodes as at these.
+    """
+    gy, gx = nodes.shape
     weights_x = _node_weights((np.arange(nx) - grid.x0) / grid.step_x, gx)
     weights_y = _node_weights((np.arange(first, last) - grid.y0) / grid.step_y, gy)
-    return (
-        (weights_y @ (grid.background @ weights_x.T)).astype(np.float32),
-        (weights_y @ (grid.rms @ weights_x.T)).astype(np.float32),
-    )
+    return np.asarray(weights_y @ (nodes @ weights_x.T)).astype(np.float32)
 
 
 def noise_grid(data: Image, mask: Mask | None, cell_px: float, stride: int = 1) -> NoiseGrid | None:
@@ -150,20 +161,21 @@ def _clipped(cells: Image) -> tuple[FloatArray, FloatArray]:
     cells.sort(axis=1)
     n_cells, n = cells.shape
     row = np.arange(n_cells)
-    low = _first_index(cells, np.full(n_cells, -np.inf), after=True)
-    high = _first_index(cells, np.full(n_cells, np.inf), after=False)
+    low = _first_index(cells, row, np.full(n_cells, -np.inf), after=True)
+    high = _first_index(cells, row, np.full(n_cells, np.inf), after=False)
     count = high - low
     enough = count >= max(_MIN_CELL_PIXELS, int(_MIN_CELL_FRACTION * n))
     # Sums are taken about each row's median, or float cancellation would eat a large offset.
     pivot = cells[row, np.minimum(low + count // 2, n - 1)].astype(np.float64)
     pivot = np.where(enough, pivot, 0.0)
-    column = np.arange(n)
-    finite = (column >= low[:, None]) & (column < high[:, None])
-    shifted = np.where(finite, cells - pivot[:, None], 0.0)
+    shifted = cells - pivot[:, None]
+    if low.any() or (high < n).any():
+        column = np.arange(n)
+        shifted[(column < low[:, None]) | (column >= high[:, None])] = 0.0
     sum1 = np.zeros((n_cells, n + 1))
     sum2 = np.zeros((n_cells, n + 1))
     np.cumsum(shifted, axis=1, out=sum1[:, 1:])
-    np.cumsum(shifted**2, axis=1, out=sum2[:, 1:])
+    np.cumsum(np.square(shifted, out=shifted), axis=1, out=sum2[:, 1:])
     median = np.full(n_cells, np.nan)
     sigma = np.full(n_cells, np.nan)
     active = np.flatnonzero(enough)
@@ -181,8 +193,8 @@ def _clipped(cells: Image) -> tuple[FloatArray, FloatArray]:
             spread = spread / _TRUNCATED_STD
         median[active], sigma[active] = middle, spread
         limit = CLIP_SIGMA * spread
-        new_low = np.maximum(_first_index(cells[active], middle - limit, after=False), low[active])
-        new_high = np.minimum(_first_index(cells[active], middle + limit, after=True), high[active])
+        new_low = np.maximum(_first_index(cells, active, middle - limit, after=False), lo)
+        new_high = np.minimum(_first_index(cells, active, middle + limit, after=True), hi)
         changed = ((new_low != lo) | (new_high != hi)) & (new_high > new_low) & (spread > 0.0)
         low[active] = np.where(changed, new_low, lo)
         high[active] = np.where(changed, new_high, hi)
@@ -193,15 +205,14 @@ def _clipped(cells: Image) -> tuple[FloatArray, FloatArray]:
 
 
 def _first_index(
-    cells: Image, limit: npt.NDArray[np.floating], *, after: bool
+    cells: Image, rows: npt.NDArray[np.intp], limit: npt.NDArray[np.floating], *, after: bool
 ) -> npt.NDArray[np.intp]:
-    """``searchsorted`` in every row at once: index of the first value >= (``after``: >) limit."""
-    low = np.zeros(len(cells), dtype=np.intp)
-    high = np.full(len(cells), cells.shape[1], dtype=np.intp)
-    row = np.arange(len(cells))
+    """``searchsorted`` in several rows: index of the first value >= (``after``: >) a limit."""
+    low = np.zeros(len(rows), dtype=np.intp)
+    high = np.full(len(rows), cells.shape[1], dtype=np.intp)
     for _ in range(cells.shape[1].bit_length()):
         middle = (low + high) // 2
-        value = cells[row, np.minimum(middle, cells.shape[1] - 1)]
+        value = cells[rows, np.minimum(middle, cells.shape[1] - 1)]
         right = (value <= limit) if after else (value < limit)
         right &= low < high
         low = np.where(right, middle + 1, low)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import ndimage
 
 from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask
 from trap_ops.records.images import NoiseGrid
-from trap_ops.science.background import noise_at, noise_rows
+from trap_ops.science.background import noise_at, upsample
 
 # A secondary peak must rise so many sigma above the saddle to a higher one to be a component.
 MIN_PROMINENCE_SIGMA = 2.5
@@ -50,10 +51,8 @@ class Peaks:
         return len(self.x)
 
 
-def threshold(
-    data: Image, mask: Mask | None, grid: NoiseGrid, analysis_sigma: float
-) -> tuple[Mask, float, float]:
-    """Pixels above the analysis threshold, and the range of the rms over unmasked pixels.
+def threshold(data: Image, mask: Mask | None, grid: NoiseGrid, analysis_sigma: float) -> Mask:
+    """Pixels above the analysis threshold.
 
     Parameters
     ----------
@@ -63,35 +62,49 @@ def threshold(
         True where a pixel must not be used.
     grid : NoiseGrid
     analysis_sigma : float
-        Strictly greater than this many times the local rms.
+        Strictly greater than this many times the local rms, above the local background.
 
     Returns
     -------
-    above : numpy.ndarray of bool, (ny, nx)
-    rms_min, rms_max : float
-        NaN if every pixel is masked.
+    numpy.ndarray of bool, (ny, nx)
     """
     ny, nx = data.shape
     above = np.empty((ny, nx), dtype=bool)
-    rms_min, rms_max = np.inf, -np.inf
-    strip = max(1, _STRIP_PIXELS // nx)
-    for first in range(0, ny, strip):
-        last = min(first + strip, ny)
-        background, rms = noise_rows(grid, first, last, nx)
-        np.greater(
-            data[first:last],
-            background + np.float32(analysis_sigma) * rms,
-            above[first:last],
-        )
+    limit = grid.background + analysis_sigma * grid.rms
+    for rows in _strips(ny, nx):
+        np.greater(data[rows], upsample(limit, grid, rows.start, rows.stop, nx), out=above[rows])
+    if mask is not None:
+        above &= ~mask
+    return above
+
+
+def rms_range(grid: NoiseGrid, mask: Mask | None, shape: tuple[int, int]) -> tuple[float, float]:
+    """Least and largest local rms of the unmasked pixels, Jy/beam; NaN if there are none.
+
+    Parameters
+    ----------
+    grid : NoiseGrid
+    mask : numpy.ndarray of bool, (ny, nx), or None
+        True where a pixel must not be used.
+    shape : (int, int)
+        Of the image, (ny, nx).
+    """
+    ny, nx = shape
+    least, largest = np.inf, -np.inf
+    for rows in _strips(ny, nx):
+        rms = upsample(grid.rms, grid, rows.start, rows.stop, nx)
         if mask is not None:
-            above[first:last] &= ~mask[first:last]
-            rms = rms[~mask[first:last]]
+            rms = rms[~mask[rows]]
         if rms.size:
-            rms_min = min(rms_min, float(rms.min()))
-            rms_max = max(rms_max, float(rms.max()))
-    if rms_max < rms_min:
-        return above, float("nan"), float("nan")
-    return above, rms_min, rms_max
+            least = min(least, float(rms.min()))
+            largest = max(largest, float(rms.max()))
+    return (least, largest) if least <= largest else (float("nan"), float("nan"))
+
+
+def _strips(ny: int, nx: int) -> Iterator[slice]:
+    """Rows of an image in pieces, which bound the memory for what is computed of them."""
+    strip = max(1, _STRIP_PIXELS // nx)
+    return (slice(first, min(first + strip, ny)) for first in range(0, ny, strip))
 
 
 @dataclass(frozen=True)

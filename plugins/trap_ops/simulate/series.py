@@ -354,7 +354,7 @@ def _scatter(
     apart[plan.n_steady :] = max(plan.min_separation_beams, plan.isolation_beams) * beam_px
     positions = rng.uniform(low, high, (n_sources, 2))
     for _ in range(1000):
-        pairs = cKDTree(positions).query_pairs(float(apart.max()), output_type="ndarray")
+        pairs = cKDTree(positions).query_pairs(float(apart.max(initial=0.0)), output_type="ndarray")
         distance = np.hypot(*(positions[pairs[:, 0]] - positions[pairs[:, 1]]).T)
         # The later one of a pair moves: a variable, if there is one.
         close = distance < np.maximum(apart[pairs[:, 0]], apart[pairs[:, 1]])

@@ -273,6 +273,10 @@ def test_settings_of_a_dataset_leave_out_what_decides_no_result(directory: Path)
         update={"execution": made.execution.model_copy(update={"parallel_tasks": 9})}
     )
     assert dataset_settings(changed) == settings
+    elsewhere = made.images.model_copy(update={"data_roots": ("/data",)})
+    assert dataset_settings(made.model_copy(update={"images": elsewhere})) == settings
+    wider = made.images.model_copy(update={"bandwidth_max_hz": 1.0})
+    assert dataset_settings(made.model_copy(update={"images": wider})) != settings
 
 
 def test_hash_of_settings() -> None:

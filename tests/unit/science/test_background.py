@@ -1,0 +1,125 @@
+"""Background and noise of an image, per cell and between cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.interpolate import RegularGridInterpolator
+from scipy.stats import truncnorm
+
+from trap_ops.records.images import NoiseGrid
+from trap_ops.science.background import noise_at, noise_grid, upsample
+
+CELL = 32
+
+
+def noise(ny: int, nx: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0.0, 1.0, (ny, nx)).astype(np.float32)
+
+
+def slow_clip(values: np.ndarray) -> tuple[float, float]:
+    """Keep what is within 2.5 sigma of the median until that changes nothing."""
+    kept, first = np.sort(values.astype(np.float64)), True
+    while True:
+        sigma = kept.std() / (1.0 if first else truncnorm(-2.5, 2.5).std())
+        median = float(np.median(kept))
+        again = kept[np.abs(kept - median) <= 2.5 * sigma]
+        if len(again) == len(kept):
+            return median, sigma
+        kept, first = again, False
+
+
+def test_a_cell_is_clipped_as_the_slow_way_does() -> None:
+    cell = noise(CELL, CELL)
+    cell[3:6, 3:6] += 50.0
+    grid = noise_grid(cell, None, CELL)
+    median, sigma = slow_clip(cell.ravel())
+    assert grid.rms.shape == (1, 1)
+    assert grid.background[0, 0] == pytest.approx(median, abs=1e-6)
+    assert grid.rms[0, 0] == pytest.approx(sigma, rel=1e-5)
+
+
+def test_rms_of_white_noise_is_right_and_sources_do_not_raise_it() -> None:
+    data = noise(512, 512)
+    clean = noise_grid(data, None, 64).rms.mean()
+    # 4096 pixels a cell, 64 cells: 0.2 per cent.
+    assert clean == pytest.approx(1.0, abs=0.01)
+    data[::32, ::32] += 1000.0
+    assert noise_grid(data, None, 64).rms.mean() == pytest.approx(clean, abs=0.005)
+
+
+def test_a_large_offset_and_a_slope_are_background_not_noise() -> None:
+    data = noise(256, 256) + np.float32(1000.0)
+    grid = noise_grid(data, None, 64)
+    # float32 at 1000 has steps of 6e-5.
+    assert grid.background == pytest.approx(1000.0, abs=0.1)
+    assert grid.rms == pytest.approx(1.0, abs=0.06)
+
+
+def test_noise_that_grows_is_followed() -> None:
+    factor = 1.0 + np.arange(512) / 512.0
+    grid = noise_grid((noise(512, 512) * factor).astype(np.float32), None, 64)
+    x = np.arange(64, 448, dtype=float)
+    rms = noise_at(grid, x, np.full_like(x, 256.0))[1]
+    assert np.abs(rms / factor[64:448] - 1.0).max() < 0.05
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1e30])
+def test_masked_pixels_take_no_part_whatever_their_value(bad: float) -> None:
+    data = noise(128, 128)
+    mask = np.zeros(data.shape, dtype=bool)
+    mask[:40, :50] = True
+    mask[100, ::3] = True
+    spoilt = data.copy()
+    spoilt[mask] = bad
+    expected, found = noise_grid(data, mask, CELL), noise_grid(spoilt, mask, CELL)
+    np.testing.assert_array_equal(found.rms, expected.rms)
+    np.testing.assert_array_equal(found.background, expected.background)
+    assert np.isfinite(found.rms).all()
+
+
+def test_partly_masked_cells_use_what_is_left() -> None:
+    cell = noise(CELL, CELL)
+    mask = np.zeros(cell.shape, dtype=bool)
+    mask[:, : CELL // 2] = True
+    grid = noise_grid(cell, mask, CELL)
+    median, sigma = slow_clip(cell[~mask])
+    assert (grid.background[0, 0], grid.rms[0, 0]) == pytest.approx((median, sigma), rel=1e-5)
+
+
+def test_nothing_to_measure_is_none() -> None:
+    data = noise(64, 64)
+    assert noise_grid(data, np.ones(data.shape, dtype=bool), CELL) is None
+    assert noise_grid(np.zeros((64, 64), dtype=np.float32), None, CELL) is None
+
+
+@pytest.mark.parametrize("shape", [(5, 300), (31, 31), (100, 77), (256, 256)])
+def test_between_nodes_it_is_bilinear_and_beyond_them_constant(shape: tuple[int, int]) -> None:
+    grid = noise_grid(noise(*shape), None, CELL)
+    ny, nx = shape
+    node_x = grid.x0 + grid.step_x * np.arange(grid.rms.shape[1])
+    node_y = grid.y0 + grid.step_y * np.arange(grid.rms.shape[0])
+    y, x = np.mgrid[0:ny, 0:nx].reshape(2, -1)
+    if len(node_x) > 1 and len(node_y) > 1:
+        inside = np.clip(y, node_y[0], node_y[-1]), np.clip(x, node_x[0], node_x[-1])
+        expected = RegularGridInterpolator((node_y, node_x), grid.rms)(np.stack(inside, axis=1))
+        np.testing.assert_allclose(noise_at(grid, x, y)[1], expected, rtol=1e-12)
+    rows = upsample(grid.rms, grid, 0, ny, nx)
+    np.testing.assert_allclose(rows.ravel(), noise_at(grid, x, y)[1], rtol=1e-6)
+    if ny > 8:
+        np.testing.assert_allclose(upsample(grid.rms, grid, 3, 7, nx), rows[3:7], rtol=1e-6)
+
+
+def test_a_position_is_measured_alike_alone_and_among_others() -> None:
+    grid = noise_grid(noise(256, 256), None, CELL)
+    x, y = np.random.default_rng(1).uniform(0, 255, (2, 50))
+    together = np.stack(noise_at(grid, x, y))
+    alone = np.hstack([np.stack(noise_at(grid, x[i : i + 1], y[i : i + 1])) for i in range(50)])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_a_grid_of_one_node_is_flat() -> None:
+    grid = NoiseGrid(np.array([[2.0]]), np.array([[3.0]]), 5.0, 5.0, 10.0, 10.0)
+    background, rms = noise_at(grid, np.array([-3.0, 5.0, 99.0]), np.array([0.0, 5.0, 99.0]))
+    assert background.tolist() == [2.0] * 3
+    assert rms.tolist() == [3.0] * 3

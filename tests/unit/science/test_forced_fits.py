@@ -1,0 +1,111 @@
+"""Fluxes at given positions: truth, errors, what cannot be measured, upper limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trap_ops.records.images import NoiseGrid, NoiseModel
+from trap_ops.science.beam import beam_covariance
+from trap_ops.science.forced_fits import fit_positions, upper_limits
+from trap_ops.science.noise import gaussian_autocorrelation
+from trap_ops.simulate.noise import NoiseKind, correlated_noise
+from trap_ops.simulate.series import add_gaussians
+
+BEAM = beam_covariance(7.0, 5.0, 30.0, [[-1.0, 0.0], [0.0, 1.0]])
+SIZE = 512
+OPTIONS = {"margin_px": 0, "radius_px": 0.0}
+
+
+def noise_model(kind: NoiseKind = "natural", rms: float = 1.0, level: float = 0.0) -> NoiseModel:
+    grid = NoiseGrid(np.full((1, 1), level), np.full((1, 1), rms), 256.0, 256.0, 512.0, 512.0)
+    scale = 1.0 if kind == "natural" else 2.0
+    return NoiseModel(grid, gaussian_autocorrelation(BEAM, scale), rms, rms)
+
+
+def positions(step: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Positions at all fractions of a pixel, far from each other."""
+    y, x = np.mgrid[16 : SIZE - 16 : step, 16 : SIZE - 16 : step].reshape(2, -1).astype(float)
+    return np.stack([x, y]) + np.random.default_rng(1).uniform(-0.5, 0.5, (2, len(x)))
+
+
+def test_a_point_source_without_noise_has_its_flux() -> None:
+    x, y = positions()
+    flux = np.random.default_rng(2).uniform(-5.0, 50.0, len(x))
+    data = np.zeros((SIZE, SIZE), dtype=np.float32)
+    add_gaussians(data, x, y, flux, BEAM)
+    found = fit_positions(data + np.float32(3.0), x, y, noise_model(level=3.0), BEAM, **OPTIONS)
+    np.testing.assert_allclose(found.peak, flux, atol=2e-5)
+    assert found.background == pytest.approx(3.0)
+    assert found.chisq.max() < 1e-6
+    assert set(found.reason) == {""}
+
+
+@pytest.mark.parametrize("kind", ["natural", "beam-smoothed"])
+def test_errors_are_the_scatter_of_empty_sky(kind: NoiseKind) -> None:
+    x, y = positions(16)
+    pulls = []
+    for seed in range(4):
+        data = correlated_noise((SIZE, SIZE), BEAM, kind, np.random.default_rng(seed))
+        found = fit_positions(data * 2, x, y, noise_model(kind, 2.0), BEAM, **OPTIONS)
+        pulls.append(found.peak / found.peak_err)
+    pull = np.concatenate(pulls)
+    # 3844 positions: 1.1 per cent in the scatter, 1.6 in the mean; four sigma.
+    assert pull.std() == pytest.approx(1.0, abs=0.046)
+    assert pull.mean() == pytest.approx(0.0, abs=0.065)
+
+
+def test_a_measurement_does_not_know_its_batch_mates() -> None:
+    data = correlated_noise((SIZE, SIZE), BEAM, "natural", np.random.default_rng(3))
+    x, y = positions()
+    together = fit_positions(data, x, y, noise_model(), BEAM, **OPTIONS)
+    order = np.random.default_rng(4).permutation(len(x))
+    for part in (order[:1], order[1:100], order[100:]):
+        alone = fit_positions(data, x[part], y[part], noise_model(), BEAM, **OPTIONS)
+        for name in ("peak", "peak_err", "snr", "chisq", "reduced_chisq"):
+            np.testing.assert_array_equal(getattr(alone, name), getattr(together, name)[part])
+
+
+def test_what_cannot_be_measured_says_why() -> None:
+    data = correlated_noise((SIZE, SIZE), BEAM, "natural", np.random.default_rng(5))
+    data[100, 100] = np.nan
+    data[200:210, 200:210] = 0.0
+    x = np.array([-1.0, np.nan, 0.0, 4.0, 100.0, 101.0, 205.0, 256.0, 300.0])
+    y = np.array([50.0, 50.0, 50.0, 50.0, 100.0, 101.0, 205.0, 256.0, 511.6])
+    found = fit_positions(data, x, y, noise_model(), BEAM, **OPTIONS)
+    assert found.reason.tolist() == [
+        "outside_image", "outside_image", "edge", "", "masked", "masked", "masked", "",
+        "outside_image",
+    ]  # fmt: skip
+    missing = found.reason != ""
+    for name in ("peak", "peak_err", "background", "rms", "snr", "chisq"):
+        assert (np.isnan(getattr(found, name)) == missing).all(), name
+
+
+def test_margin_and_radius_bound_what_is_measured() -> None:
+    data = np.ones((SIZE, SIZE), dtype=np.float32)
+    x, y = np.array([255.5, 30.0, 478.0]), np.array([255.5, 255.5, 255.5])
+    found = fit_positions(data, x, y, noise_model(), BEAM, margin_px=40, radius_px=0.0)
+    assert found.reason.tolist() == ["", "edge", "edge"]
+    found = fit_positions(data, x, y, noise_model(), BEAM, margin_px=0, radius_px=225.0)
+    assert found.reason.tolist() == ["", "edge", ""]
+
+
+def test_a_pixel_without_data_further_out_takes_no_part() -> None:
+    data = np.zeros((SIZE, SIZE), dtype=np.float32)
+    x, y = np.array([100.0]), np.array([100.0])
+    add_gaussians(data, x, y, np.array([10.0]), BEAM)
+    data[102, 100] = np.nan
+    found = fit_positions(data, x, y, noise_model(), BEAM, **OPTIONS)
+    assert found.peak[0] == pytest.approx(10.0, abs=1e-5)
+
+
+def test_no_positions_is_no_work() -> None:
+    found = fit_positions(np.zeros((9, 9), np.float32), [], [], noise_model(), BEAM, **OPTIONS)
+    assert len(found.peak) == 0
+
+
+def test_upper_limits_are_for_what_is_no_detection() -> None:
+    peak = np.array([-2.0, 0.0, 2.9, 3.0, 50.0, np.nan])
+    limits = upper_limits(peak, np.ones(6), 3.0)
+    np.testing.assert_array_equal(limits, [3.0, 3.0, 5.9, np.nan, np.nan, np.nan])

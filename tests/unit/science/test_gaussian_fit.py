@@ -1,0 +1,168 @@
+"""Batched Gaussian fits: exact on exact data, as scipy's on noise, errors by Monte Carlo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+
+from trap_ops.science.gaussian_fit import (
+    Stamps,
+    amplitude_bias,
+    fit_gaussians,
+    model,
+    parameter_covariance,
+)
+
+SIGMA = 2.5
+SIZE = 15
+OPTIONS = {"max_shift_px": 4.0, "sigma_limits_px": (0.5, 20.0)}
+
+
+def stamps_of(value: np.ndarray) -> Stamps:
+    y, x = (np.mgrid[0:SIZE, 0:SIZE] - SIZE // 2).reshape(2, -1).astype(float)
+    shape = value.shape
+    return Stamps(value, np.broadcast_to(x, shape), np.broadcast_to(y, shape), np.ones(shape))
+
+
+def truths(n: int, k: int = 1, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    parameters = np.empty((n, k, 6))
+    parameters[..., 0] = rng.uniform(20.0, 100.0, (n, k))
+    parameters[..., 1:3] = rng.uniform(-0.8, 0.8, (n, k, 2))
+    parameters[..., 1] += (np.arange(k) - (k - 1) / 2) * 7.0
+    parameters[..., 3] = rng.uniform(0.7, 1.3, (n, k)) / SIGMA**2
+    parameters[..., 4] = rng.uniform(-0.2, 0.2, (n, k)) / SIGMA**2
+    parameters[..., 5] = rng.uniform(0.7, 1.3, (n, k)) / SIGMA**2
+    return parameters
+
+
+def images(parameters: np.ndarray) -> np.ndarray:
+    empty = stamps_of(np.zeros((len(parameters), SIZE**2)))
+    return model(parameters, empty)
+
+
+def guess(truth: np.ndarray) -> np.ndarray:
+    start = truth.copy()
+    start[..., 0] *= 0.8
+    start[..., 1:3] = np.round(start[..., 1:3])
+    start[..., 3:] = [1 / SIGMA**2, 0.0, 1 / SIGMA**2]
+    return start
+
+
+def test_the_model_is_a_sum_of_gaussians() -> None:
+    truth = truths(3, k=2)
+    y, x = np.mgrid[0:SIZE, 0:SIZE] - SIZE // 2
+    for found, components in zip(images(truth), truth, strict=True):
+        expected = np.zeros((SIZE, SIZE))
+        for amplitude, x0, y0, qxx, qxy, qyy in components:
+            offset = np.stack([x - x0, y - y0], axis=-1)
+            inverse = np.array([[qxx, qxy], [qxy, qyy]])
+            exponent = np.einsum("...i,ij,...j", offset, inverse, offset)
+            expected += amplitude * np.exp(-exponent / 2)
+        np.testing.assert_allclose(found, expected.ravel(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("shape_free", [True, False])
+def test_exact_data_give_back_the_truth(k: int, shape_free: bool) -> None:
+    truth = truths(20, k)
+    start = guess(truth)
+    if not shape_free:
+        start[..., 3:] = truth[..., 3:]
+    fit = fit_gaussians(stamps_of(images(truth)), start, shape_free=shape_free, **OPTIONS)
+    assert fit.converged.all()
+    np.testing.assert_allclose(fit.parameters, truth, rtol=1e-4, atol=1e-5)
+    assert fit.chi2.max() < 1e-6
+
+
+@pytest.mark.parametrize("shape_free", [True, False])
+def test_noisy_data_give_the_least_squares_of_scipy(shape_free: bool) -> None:
+    truth = truths(8)
+    data = images(truth) + np.random.default_rng(5).normal(0.0, 1.0, (8, SIZE**2))
+    stamps, start = stamps_of(data), guess(truth)
+    n = 6 if shape_free else 3
+    fit = fit_gaussians(stamps, start, shape_free=shape_free, **OPTIONS)
+    for i in range(8):
+
+        def residual(free: np.ndarray, i: int = i) -> np.ndarray:
+            parameters = start[i : i + 1].copy()
+            parameters[0, 0, :n] = free
+            return model(parameters, stamps.take(np.array([i])))[0] - data[i]
+
+        other = least_squares(residual, start[i, 0, :n], xtol=1e-12, ftol=1e-12, x_scale="jac")
+        assert fit.chi2[i] == pytest.approx(2 * other.cost, rel=1e-7)
+        np.testing.assert_allclose(fit.parameters[i, 0, :n], other.x, rtol=1e-3, atol=1e-4)
+
+
+def test_a_fit_does_not_know_its_batch_mates() -> None:
+    truth = truths(30)
+    data = images(truth) + np.random.default_rng(6).normal(0.0, 1.0, (30, SIZE**2))
+    stamps, start = stamps_of(data), guess(truth)
+    together = fit_gaussians(stamps, start, shape_free=True, **OPTIONS)
+    order = np.random.default_rng(7).permutation(30)
+    for part in (order[:1], order[1:12], order[12:]):
+        alone = fit_gaussians(stamps.take(part), start[part], shape_free=True, **OPTIONS)
+        np.testing.assert_array_equal(alone.parameters, together.parameters[part])
+        np.testing.assert_array_equal(alone.chi2, together.chi2[part])
+
+
+def test_a_fit_that_runs_away_stays_where_it_may_be() -> None:
+    noise = np.random.default_rng(8).normal(0.0, 1.0, (20, SIZE**2))
+    start = guess(truths(20))
+    start[..., 0] = 1.0
+    fit = fit_gaussians(stamps_of(noise), start, shape_free=True, **OPTIONS)
+    shift = np.hypot(*(fit.parameters - start)[:, 0, 1:3].T)
+    assert shift.max() <= 4.0
+    q = fit.parameters[:, 0, 3:]
+    sigma2 = 1 / np.linalg.eigvalsh(np.stack([q[:, :2], q[:, 1:]], axis=1))
+    assert sigma2.min() >= 0.5**2
+    assert np.isfinite(fit.parameters).all()
+
+
+def correlated(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise stamps with a Gaussian correlation of the beam's width, and that correlation."""
+    y, x = (np.mgrid[0:SIZE, 0:SIZE]).reshape(2, -1)
+    distance2 = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2
+    correlation = np.exp(-distance2 / (2 * SIGMA**2))
+    values, vectors = np.linalg.eigh(correlation)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    return np.random.default_rng(seed).normal(0.0, 1.0, (n, SIZE**2)) @ root.T, correlation
+
+
+@pytest.mark.parametrize("shape_free", [True, False])
+def test_errors_are_the_scatter_in_correlated_noise(shape_free: bool) -> None:
+    n = 1500
+    noise, correlation = correlated(n, 9)
+    truth = np.tile([[[100.0, 0.2, -0.3, 1 / SIGMA**2, 0.0, 1 / SIGMA**2]]], (n, 1, 1))
+    stamps = stamps_of(images(truth) + noise)
+    fit = fit_gaussians(stamps, truth, shape_free=shape_free, **OPTIONS)
+    parameters = 6 if shape_free else 3
+    covariance, expected = parameter_covariance(
+        truth[:1], stamps.take(np.array([0])), correlation, shape_free=shape_free
+    )
+    scatter = fit.parameters[:, 0, :parameters].std(axis=0)
+    # 1500 draws: 1.8 per cent each; four sigma.
+    np.testing.assert_allclose(scatter, np.sqrt(np.diag(covariance[0])), rtol=0.075)
+    assert fit.chi2.mean() == pytest.approx(expected[0], rel=0.05)
+
+
+def test_the_bias_of_an_amplitude_is_that_of_many_fits() -> None:
+    n = 4000
+    noise, correlation = correlated(n, 10)
+    truth = np.tile([[[10.0, 0.0, 0.0, 1 / SIGMA**2, 0.0, 1 / SIGMA**2]]], (n, 1, 1))
+    stamps = stamps_of(images(truth) + noise)
+    fit = fit_gaussians(stamps, truth, shape_free=False, **OPTIONS)
+    one = stamps.take(np.array([0]))
+    covariance, _ = parameter_covariance(truth[:1], one, correlation, shape_free=False)
+    bias = amplitude_bias(truth[:1], one, covariance)[0, 0]
+    error = np.sqrt(covariance[0, 0, 0] / n)
+    assert bias > 4 * error
+    assert fit.parameters[:, 0, 0].mean() - 10.0 == pytest.approx(bias, abs=4 * error)
+
+
+def test_pixels_that_say_nothing_give_nan_errors() -> None:
+    stamps = stamps_of(np.zeros((1, SIZE**2)))
+    blind = Stamps(stamps.value, stamps.x, stamps.y, np.zeros((1, SIZE**2)))
+    covariance, _ = parameter_covariance(truths(1), blind, np.eye(SIZE**2), shape_free=True)
+    assert np.isnan(covariance).all()

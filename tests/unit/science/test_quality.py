@@ -1,0 +1,145 @@
+"""Rms of an image and the checks on it, with the worked rules of the classic system."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trap_ops.config.model import QualityConfig
+from trap_ops.records.images import RejectReason, Verdict
+from trap_ops.science.quality import central_rms, judge, measure
+
+CONFIG = QualityConfig()
+
+
+def slow_rms(values: np.ndarray, clip: float) -> float:
+    """Clip the pixels themselves until none goes; rms about the median."""
+    kept = values.astype(np.float64)
+    while True:
+        near = np.abs(kept - np.median(kept)) <= clip * kept.std()
+        if near.all():
+            return float(np.sqrt(((kept - np.median(kept)) ** 2).mean()))
+        kept = kept[near]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rms_is_that_of_clipping_pixel_by_pixel(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    data = rng.normal(3.0, 2.0, (160, 200)).astype(np.float32)
+    data[rng.random(data.shape) < 0.02] += 100.0
+    data[rng.random(data.shape) < 0.02] = np.nan
+    part = data[60:100, 75:125]
+    expected = slow_rms(part[np.isfinite(part)], 4.0)
+    assert central_rms(data, 4.0, 8) == pytest.approx(expected, rel=1e-9)
+    assert expected == pytest.approx(2.0, rel=0.06)
+
+
+def test_the_centre_alone_decides() -> None:
+    data = np.random.default_rng(0).normal(0.0, 1.0, (128, 128)).astype(np.float32)
+    before = central_rms(data, 4.0, 8)
+    data[:48] = data[80:] = 1e6
+    assert central_rms(data, 4.0, 8) == before
+    assert math.isnan(central_rms(np.full((64, 64), np.nan), 4.0, 8))
+
+
+def test_minimum_maximum_and_fraction_without_data() -> None:
+    data = np.zeros((10, 10), dtype=np.float32)
+    data[0, 0], data[9, 9], data[0, 1:4], data[0, 4] = -2.0, 5.0, np.nan, np.inf
+    found = measure(data, 4.0, 8)
+    assert (found.min_jy, found.max_jy) == (-2.0, 5.0)
+    assert found.nan_fraction == pytest.approx(0.04)
+    assert measure(np.full((4, 4), np.nan, dtype=np.float32), 4.0, 8).nan_fraction == 1.0
+
+
+def verdict(image: Any, history: list[float] | None = None, **settings: Any) -> Verdict:
+    return judge(image, history or [], CONFIG.model_copy(update=settings))
+
+
+@pytest.fixture
+def good() -> Any:
+    """An accepted image: beam of 6 pixels (FWHM), rms 1 mJy."""
+    from trap_ops.records.images import ImageRow
+
+    names = dict.fromkeys(ImageRow.__dataclass_fields__)
+    names |= {
+        "id": 1, "path": "/a.fits", "file_name": "a.fits", "start": datetime(2026, 1, 1),
+        "deltax_deg": -0.001, "beam_semimajor_deg": 0.003, "beam_semiminor_deg": 0.003,
+        "rms_qc_jy": 1e-3, "nan_fraction": 0.0, "data_min_jy": -1.0, "data_max_jy": 1.0,
+    }  # fmt: skip
+    return ImageRow(**names)
+
+
+def test_a_good_image_is_accepted(good: Any) -> None:
+    assert verdict(good) == Verdict(accepted=True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "said"),
+    [
+        ({"nan_fraction": 1.0}, RejectReason.CONTAINS_NAN, "All pixels"),
+        ({"nan_fraction": 0.91}, RejectReason.CONTAINS_NAN, "91.0% of the pixels"),
+        ({"data_min_jy": 2.0, "data_max_jy": 2.0}, RejectReason.DATA_FLAT, "All pixels are 2"),
+        ({"rms_qc_jy": 0.0}, RejectReason.RMS_INVALID, "not within"),
+        ({"rms_qc_jy": 100.0}, RejectReason.RMS_INVALID, "not within"),
+        ({"rms_qc_jy": math.nan}, RejectReason.CONTAINS_NAN, "image centre"),
+        ({"beam_semiminor_deg": 0.001}, RejectReason.BEAM_INVALID, "undersampled"),
+        (
+            {"beam_semimajor_deg": 0.0301, "beam_semiminor_deg": 0.03},
+            RejectReason.BEAM_INVALID,
+            "oversampled",
+        ),
+        ({"beam_semimajor_deg": 0.0061}, RejectReason.BEAM_INVALID, "ratio 2.03"),
+        ({"beam_semimajor_deg": math.inf}, RejectReason.BEAM_INVALID, "infinite"),
+    ],
+)
+def test_each_check_rejects_with_its_reason(
+    good: Any, changed: dict[str, float], reason: RejectReason, said: str
+) -> None:
+    found = verdict(replace(good, **changed))
+    assert not found.accepted
+    assert found.reason == reason
+    assert said in found.comment
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"nan_fraction": 0.9},
+        {"rms_qc_jy": 99.99},
+        {"beam_semiminor_deg": 0.0016},
+        {"beam_semimajor_deg": 0.005999},
+        {"beam_semimajor_deg": 0.02999, "beam_semiminor_deg": 0.02999},
+    ],
+)
+def test_limits_themselves_pass_where_they_should(good: Any, changed: dict[str, float]) -> None:
+    assert verdict(replace(good, **changed)).accepted
+
+
+def test_history_says_nothing_until_it_is_long_enough(good: Any) -> None:
+    outlier = replace(good, rms_qc_jy=5e-3)
+    history = np.random.default_rng(4).normal(1e-3, 1e-5, 30).tolist()
+    assert verdict(outlier, history[:8], rms_history_images=10).accepted
+    rejected = verdict(outlier, history, rms_history_images=20)
+    assert rejected.reason == RejectReason.RMS_INVALID
+    assert "latest 20 images" in rejected.comment
+    assert verdict(good, history, rms_history_images=20).accepted
+
+
+def test_history_is_of_the_latest_images_this_one_included(good: Any) -> None:
+    # With two images each is one sigma from the mean, whatever they are.
+    assert verdict(replace(good, rms_qc_jy=9.0), [1.0], rms_history_images=2).accepted
+    # Four and one outlier: (n - 1) / sqrt(n - 1) = 2 sigma.
+    history = [50.0, 1.0, 1.0, 1.0, 1.0]
+    outlier = replace(good, rms_qc_jy=9.0)
+    settings = {"rms_history_images": 5}
+    assert verdict(outlier, history, rms_rejection_sigma=2.01, **settings).accepted
+    assert not verdict(outlier, history, rms_rejection_sigma=1.99, **settings).accepted
+
+
+def test_images_all_alike_are_no_reason_to_reject(good: Any) -> None:
+    assert verdict(good, [1e-3] * 10, rms_history_images=5).accepted
