@@ -10,6 +10,7 @@ from trap_ops.commands.airflow_process import run_airflow
 from trap_ops.commands.environment import store_url
 from trap_ops.commands.run import DAG
 from trap_ops.errors import ConfigError
+from trap_ops.export.wording import count
 from trap_ops.stages.order import BATCHES_FROM, STAGES
 from trap_ops.store import runs
 from trap_ops.store.database import Store
@@ -74,5 +75,8 @@ def _check(task: str, run_id: str, map_index: int | None) -> None:
         )
         raise ConfigError(msg, task=task)
     if map_index is not None and not 0 <= map_index < len(batches):
-        msg = f"{task} has {len(batches)} batches in this run, from 0; there is no {map_index}"
+        msg = (
+            f"{task} has {count(len(batches), 'batch', 'batches')} in this run, counted from 0; "
+            f"there is no {map_index}"
+        )
         raise ConfigError(msg, task=task, batches=len(batches))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 
-from trap_ops.export.wording import number, probability
+from trap_ops.export.wording import count, number, probability
 from trap_ops.science.coordinates import unit_vectors
 from trap_ops.store import candidates, datasets, runs
 from trap_ops.store.database import Store
@@ -53,8 +53,9 @@ def print_summary(console: Console, store: Store, run_key: str, truth: Path | No
         report = runs.report_of(connection, record.id)
     console.print()
     console.print(
-        f"{summary.accepted} images accepted, {len(rejected)} rejected; {summary.sources} sky "
-        f"sources; {summary.candidates} candidates (configuration {record.configuration_name})",
+        f"{count(summary.accepted, 'image')} accepted, {len(rejected)} rejected; "
+        f"{count(summary.sources, 'sky source')}; {count(summary.candidates, 'candidate')} "
+        f"(configuration {record.configuration_name})",
         highlight=False,
     )
     for unit in rejected[:_MAX_REJECTED]:

@@ -135,6 +135,6 @@ def stokes(code: int) -> str:
     return f"Stokes {_STOKES.get(code, code)}"
 
 
-def count(how_many: int, what: str) -> str:
+def count(how_many: int, what: str, plural: str = "") -> str:
     """Return a number and its noun: ``1 image``, ``2 images``."""
-    return f"{how_many} {what}" if how_many == 1 else f"{how_many} {what}s"
+    return f"{how_many} {what if how_many == 1 else plural or what + 's'}"

@@ -1,0 +1,70 @@
+"""What a run found, as the terminal shows it."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from trap_ops.commands.summary import _candidate_table, _compare
+
+
+def candidates(**changed: Any) -> dict[str, list[Any]]:
+    row = {
+        "rank": 1, "source_name": "J080000.0+350000", "kind": "new source", "wm_ra": 120.0,
+        "wm_decl": 35.0, "peak_jy": 0.0123, "all_eta_int": 12.3, "all_v_int": 0.5,
+        "all_p_value": 0.0, "first_seen": datetime(2026, 1, 1, 12),
+    }  # fmt: skip
+    return {name: [value] for name, value in (row | changed).items()}
+
+
+def shown(renderable: Any) -> str:
+    console = Console(file=io.StringIO(), width=150)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def test_a_candidate_is_shown_with_all_its_numbers() -> None:
+    row = shown(_candidate_table(candidates())).splitlines()[1].split()
+    assert row == [
+        "1", "J080000.0+350000", "new", "source", "120.00000", "+35.00000", "12.3", "12.3", "0.500",
+        "<", "1×10⁻³⁰⁰", "2026-01-01", "12:00:00",
+    ]  # fmt: skip
+
+
+def test_a_candidate_with_a_single_point_has_dashes() -> None:
+    single = candidates(all_eta_int=None, all_v_int=None, all_p_value=None)
+    assert shown(_candidate_table(single)).splitlines()[1].count(" – ") == 3
+
+
+@pytest.mark.parametrize(
+    ("ra", "said"),
+    [
+        (120.0, "1 of 1 transients, 0 of 1 variables, 0 false candidates"),
+        (120.001, "1 of 1 transients, 0 of 1 variables, 0 false candidates"),
+        (120.5, "0 of 1 transients, 0 of 1 variables, 1 false candidates"),
+        (121.0, "0 of 1 transients, 0 of 1 variables, 1 false candidates"),
+    ],
+)
+def test_the_truth_tells_found_from_false(tmp_path: Path, ra: float, said: str) -> None:
+    """A candidate far from all sources is false, and so is one at a steady source."""
+    truth = tmp_path / "truth.json"
+    sources = [("transient", 120.0), ("variable", 122.0), ("steady", 121.0)]
+    truth.write_text(
+        json.dumps(
+            {
+                "sources": [
+                    {"name": kind, "kind": kind, "ra_deg": at, "dec_deg": 35.0}
+                    for kind, at in sources
+                ]
+            }
+        )
+    )
+    console = Console(file=io.StringIO(), width=150)
+    _compare(console, candidates(wm_ra=ra), truth)
+    assert said in console.file.getvalue()
