@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,17 @@ def test_plain_airflow_works_in_a_prepared_shell(checkout: Checkout, finished_ru
     assert made.returncode == 0, made.stderr
     listed = json.loads(made.stdout.splitlines()[-1])
     assert finished_run in {run["run_id"] for run in listed}
+
+
+def test_files_beside_the_user_do_not_take_the_place_of_packages(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    # The package itself has an airflow.py; and Python looks first in the directory it is called in.
+    for name in ("airflow.py", "rich.py", "sqlalchemy.py"):
+        (tmp_path / name).write_text("raise SystemExit('the wrong file')")
+    made = checkout.run("airflow", "version", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.strip() == version("apache-airflow-core")
 
 
 def test_debug_has_a_true_exit_status(checkout: Checkout, finished_run: str) -> None:

@@ -5,31 +5,36 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from trap_ops import __version__
-from trap_ops.commands import (
-    abandon,
-    airflow,
-    checksum,
-    datasets,
-    debug,
-    env,
-    initdb,
-    report,
-    run,
-    simulate,
-)
 from trap_ops.errors import TrapError
 
-VERBS = (run, datasets, report, checksum, debug, abandon, initdb, simulate, env, airflow)
+# Modules of this package, in the order of the help.
+VERBS = (
+    "run",
+    "datasets",
+    "report",
+    "checksum",
+    "debug",
+    "abandon",
+    "initdb",
+    "simulate",
+    "env",
+    "airflow",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``trap-manage``; return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # Only the verb that is wanted is loaded: all of them take a second.
+    wanted = words[:1] if words and words[0] in VERBS else VERBS
+    modules = [import_module(f"trap_ops.commands.{verb}") for verb in wanted]
     if words[:1] == ["airflow"]:
         # Everything after the verb is Airflow's, options too.
-        return airflow.run(words[1:])
+        airflow_status: int = modules[0].run(words[1:])
+        return airflow_status
     parser = argparse.ArgumentParser(
         prog="trap-manage",
         description="Run the transients pipeline and look after its results.",
@@ -38,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for verb in VERBS:
-        verb.add_parser(verbs)
+    for module in modules:
+        module.add_parser(verbs)
     parsed = parser.parse_args(words)
     try:
         status: int = parsed.run(parsed)

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from trap_ops.commands.environment import AIRFLOW, full_environment, prepare_airflow
+from trap_ops.commands.environment import AIRFLOW_COMMAND, full_environment, prepare_airflow
 from trap_ops.errors import TrapError
 
 
@@ -23,4 +23,5 @@ def run(words: list[str]) -> int:
     except TrapError as error:
         print(f"airflow: {error.message}", file=sys.stderr)
         return 1
-    return os.execve(AIRFLOW, [str(AIRFLOW), *words], environment)  # noqa: S606 - no shell wanted
+    command = [*AIRFLOW_COMMAND, *words]
+    return os.execve(command[0], command, environment)  # noqa: S606 - no shell wanted

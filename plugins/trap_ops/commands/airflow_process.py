@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trap_ops.commands.environment import AIRFLOW, full_environment, prepare_airflow
+from trap_ops.commands.environment import AIRFLOW_COMMAND, full_environment, prepare_airflow
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def run_airflow(
         output = log.open("w") if log is not None else None
         try:
             with subprocess.Popen(
-                [str(AIRFLOW), *words], env=environment, stdout=output, stderr=output
+                [*AIRFLOW_COMMAND, *words], env=environment, stdout=output, stderr=output
             ) as process:
                 status = _wait(process, Path(results.name), watch)
         finally:

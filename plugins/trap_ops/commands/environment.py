@@ -18,7 +18,8 @@ from trap_ops.store.database import url_of_connection
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CONFIGURATIONS = CHECKOUT / "include" / "configs"
-AIRFLOW = Path(sys.executable).with_name("airflow")
+# As a file and with -P: neither this directory nor the one it is called in gets onto Python's path.
+AIRFLOW_COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("airflow_main.py")))
 
 
 def var_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -67,7 +68,7 @@ def variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(CHECKOUT / "plugins"),
         "AIRFLOW_CONN_TRAP_STORE": airflow_connection(url),
-        "PATH": _with_first(str(AIRFLOW.parent), environ.get("PATH", os.defpath)),
+        "PATH": _with_first(str(Path(sys.executable).parent), environ.get("PATH", os.defpath)),
     }
     defaults = {
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -133,7 +134,7 @@ def prepare_airflow(environ: Mapping[str, str]) -> None:
     home.mkdir(parents=True, exist_ok=True)
     print("Preparing Airflow's database in var/airflow (once, some seconds) ...", file=sys.stderr)
     result = subprocess.run(
-        [AIRFLOW, "db", "migrate"],
+        [*AIRFLOW_COMMAND, "db", "migrate"],
         env=dict(environ),
         capture_output=True,
         text=True,

@@ -1,7 +1,7 @@
 """Background and rms of an image on a grid of cells, and between its nodes.
 
 Every cell is sorted once; a clip is then a window on the sorted values, whose mean and spread
-follow from cumulative sums, so that iterating costs a few binary searches for all cells together.
+follow from sums of blocks, so that iterating costs a few binary searches for all cells together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from trap_ops.records.arrays import FloatArray, Image, Mask
+from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask
 from trap_ops.records.images import NoiseGrid
 
 CLIP_SIGMA = 2.5
@@ -154,47 +154,33 @@ def _cells_of(values: npt.NDArray[np.generic], n_rows: int, n_columns: int) -> n
 
 
 def _clipped(cells: Image) -> tuple[FloatArray, FloatArray]:
-    """Clipped median and sigma of each row; NaN where a row has too few finite values.
+    """Clipped median and sigma of each row; NaN where too few of its values are less than inf.
 
     Equivalent to, for each row: repeat ``keep |v - median| <= 2.5 sigma`` until nothing changes.
     """
-    cells.sort(axis=1)
     n_cells, n = cells.shape
     row = np.arange(n_cells)
-    low = _first_index(cells, row, np.full(n_cells, -np.inf), after=True)
-    high = _first_index(cells, row, np.full(n_cells, np.inf), after=False)
-    count = high - low
-    enough = count >= max(_MIN_CELL_PIXELS, int(_MIN_CELL_FRACTION * n))
-    # Sums are taken about each row's median, or float cancellation would eat a large offset.
-    pivot = cells[row, np.minimum(low + count // 2, n - 1)].astype(np.float64)
-    pivot = np.where(enough, pivot, 0.0)
-    shifted = cells - pivot[:, None]
-    if low.any() or (high < n).any():
-        column = np.arange(n)
-        shifted[(column < low[:, None]) | (column >= high[:, None])] = 0.0
-    sum1 = np.zeros((n_cells, n + 1))
-    sum2 = np.zeros((n_cells, n + 1))
-    np.cumsum(shifted, axis=1, out=sum1[:, 1:])
-    np.cumsum(np.square(shifted, out=shifted), axis=1, out=sum2[:, 1:])
+    values = _SortedRows(cells)
+    low = np.zeros(n_cells, dtype=np.intp)
+    high = values.count_below(row, np.full(n_cells, np.inf))
+    enough = high >= max(_MIN_CELL_PIXELS, int(_MIN_CELL_FRACTION * n))
+    values.prepare_sums(high)
     median = np.full(n_cells, np.nan)
     sigma = np.full(n_cells, np.nan)
     active = np.flatnonzero(enough)
     for iteration in range(_MAX_PASSES):
         lo, hi = low[active], high[active]
-        number = hi - lo
-        mean = (sum1[active, hi] - sum1[active, lo]) / number
-        variance = (sum2[active, hi] - sum2[active, lo]) / number - mean**2
-        middle = (
-            cells[active, (lo + hi - 1) // 2].astype(np.float64)
-            + cells[active, (lo + hi) // 2].astype(np.float64)
-        ) / 2.0
+        mean, square = (values.sums(active, hi) - values.sums(active, lo)) / (hi - lo)
+        variance = square - mean**2
+        middle = (values.at(active, (lo + hi - 1) // 2) + values.at(active, (lo + hi) // 2)) / 2.0
         spread = np.sqrt(np.maximum(variance, 0.0))
         if iteration > 0:
             spread = spread / _TRUNCATED_STD
         median[active], sigma[active] = middle, spread
         limit = CLIP_SIGMA * spread
-        new_low = np.maximum(_first_index(cells, active, middle - limit, after=False), lo)
-        new_high = np.minimum(_first_index(cells, active, middle + limit, after=True), hi)
+        beyond = np.nextafter(middle + limit, np.inf)
+        new_low = np.maximum(values.count_below(active, middle - limit), lo)
+        new_high = np.minimum(values.count_below(active, beyond), hi)
         changed = ((new_low != lo) | (new_high != hi)) & (new_high > new_low) & (spread > 0.0)
         low[active] = np.where(changed, new_low, lo)
         high[active] = np.where(changed, new_high, hi)
@@ -204,20 +190,57 @@ def _clipped(cells: Image) -> tuple[FloatArray, FloatArray]:
     return median, sigma
 
 
-def _first_index(
-    cells: Image, rows: npt.NDArray[np.intp], limit: npt.NDArray[np.floating], *, after: bool
-) -> npt.NDArray[np.intp]:
-    """``searchsorted`` in several rows: index of the first value >= (``after``: >) a limit."""
-    low = np.zeros(len(rows), dtype=np.intp)
-    high = np.full(len(rows), cells.shape[1], dtype=np.intp)
-    for _ in range(cells.shape[1].bit_length()):
-        middle = (low + high) // 2
-        value = cells[rows, np.minimum(middle, cells.shape[1] - 1)]
-        right = (value <= limit) if after else (value < limit)
-        right &= low < high
-        low = np.where(right, middle + 1, low)
-        high = np.where(right, high, middle)
-    return low
+class _SortedRows:
+    """Rows of sorted values in blocks, so that searching and summing in them takes two steps.
+
+    A running sum over every value would cost more than the sort. Here only blocks are summed up in
+    advance, and the values of the block in which a window ends are added when it is asked for.
+    """
+
+    def __init__(self, cells: Image) -> None:
+        n_cells, n = cells.shape
+        self._side = math.isqrt(n) + 1
+        n_blocks = -(-n // self._side)
+        self._values = np.full((n_cells, n_blocks * self._side), np.inf, dtype=cells.dtype)
+        self._values[:, :n] = cells
+        self._values.sort(axis=1)
+        self._blocks = self._values.reshape(n_cells, n_blocks, self._side)
+        self._sums = np.zeros((2, n_cells, n_blocks + 1))
+        self._pivot = np.zeros(n_cells)
+
+    def at(self, rows: IntArray, index: IntArray) -> FloatArray:
+        """Values at places of rows."""
+        return self._values[rows, index].astype(np.float64)
+
+    def count_below(self, rows: IntArray, limit: FloatArray) -> IntArray:
+        """How many values of each row are less than its limit."""
+        whole = (self._blocks[rows, :, -1] < limit[:, None]).sum(axis=1)
+        whole = np.minimum(whole, self._blocks.shape[1] - 1)
+        part = (self._blocks[rows, whole] < limit[:, None]).sum(axis=1)
+        return np.asarray(whole * self._side + part)
+
+    def prepare_sums(self, end: IntArray) -> None:
+        """Sum up the blocks of what lies before an index in each row."""
+        n_cells, n = self._values.shape
+        middle = self._values[np.arange(n_cells), np.minimum(end // 2, n - 1)]
+        # About each row's median, or float cancellation would eat a large offset.
+        self._pivot = np.where(end > 0, middle, 0.0).astype(np.float64)
+        shifted = self._values - self._pivot[:, None]
+        shifted[np.arange(n) >= end[:, None]] = 0.0
+        blocks = shifted.reshape(self._blocks.shape)
+        blocks.sum(axis=2).cumsum(axis=1, out=self._sums[0, :, 1:])
+        np.einsum("ijk,ijk->ij", blocks, blocks).cumsum(axis=1, out=self._sums[1, :, 1:])
+
+    def sums(self, rows: IntArray, index: IntArray) -> FloatArray:
+        """Sums of the values about the pivot, and of their squares, before an index, (2, rows).
+
+        The index must not lie beyond those that the sums were prepared for.
+        """
+        whole, rest = np.divmod(index, self._side)
+        block = self._blocks[rows, np.minimum(whole, self._blocks.shape[1] - 1)]
+        part = np.where(np.arange(self._side) < rest[:, None], block - self._pivot[rows, None], 0.0)
+        ends = np.stack([part.sum(axis=1), (part * part).sum(axis=1)])
+        return np.asarray(self._sums[:, rows, whole] + ends)
 
 
 def _cell_fraction(

@@ -199,15 +199,16 @@ def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: 
 def _is_maximum(data: Image, flat: IntArray) -> Mask:
     """Whether pixels are higher than their eight neighbours; of equal ones the last index is."""
     ny, nx = data.shape
+    values = data.ravel()
     y, x = np.divmod(flat, nx)
-    value = data.ravel()[flat]
+    rows = {-1: y > 0, 0: np.True_, 1: y < ny - 1}
+    columns = {-1: x > 0, 0: np.True_, 1: x < nx - 1}
+    value = values[flat]
     highest = np.ones(len(flat), dtype=bool)
     for dy, dx in _NEIGHBOURS:
-        row, column = y + dy, x + dx
-        inside = (row >= 0) & (row < ny) & (column >= 0) & (column < nx)
-        other = data[np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)]
-        lower = (other < value) | ((other == value) & ((dy, dx) < (0, 0))) | np.isnan(other)
-        highest &= lower | ~inside
+        other = values.take(flat + (dy * nx + dx), mode="clip")
+        higher = other >= value if (dy, dx) > (0, 0) else other > value
+        highest &= ~(higher & rows[dy] & columns[dx])
     return highest
 
 

@@ -59,7 +59,7 @@ def pixel_mask(data: Image, margin_px: int, radius_px: float, beam_fwhm_px: floa
     ny, nx = data.shape
     mask = ~np.isfinite(data)
     zero = data == 0.0
-    if zero.sum() >= beam_fwhm_px**2:
+    if np.count_nonzero(zero) >= beam_fwhm_px**2:
         side = max(3, math.ceil(beam_fwhm_px))
         mask |= ndimage.binary_opening(zero, structure=np.ones((side, side), dtype=bool))
     if margin_px > 0:
@@ -146,7 +146,9 @@ def source_mask(islands: Islands, fwhm_px: float) -> Mask:
 
     Islands of noise alone stay out of the mask: without them the noise would look too quiet.
     """
-    return _widen(islands.significant[islands.labels], math.ceil(0.6 * fwhm_px))
+    mask = np.zeros(islands.labels.shape, dtype=bool)
+    mask.ravel()[islands.flat] = True
+    return _widen(mask, math.ceil(0.6 * fwhm_px))
 
 
 def _widen(mask: Mask, reach: int) -> Mask:
@@ -193,8 +195,7 @@ def _correlation(
         slice(x0, min(x0 + _NOISE_SIDE_PX, nx)),
     )
     fwhm_px = FWHM_PER_SIGMA * float(np.linalg.det(beam)) ** 0.25
-    central = replace(islands, labels=islands.labels[part])
-    valid = ~source_mask(central, fwhm_px)
+    valid = ~source_mask(islands, fwhm_px)[part]
     if mask is not None:
         valid &= ~mask[part]
     rows = part[0].start, part[0].stop, nx

@@ -109,8 +109,17 @@ def fit_gaussians(
         if len(active) == 0:
             break
         step = _solve(normal, gradient, damping[active])
+        # Where a step that is hardly damped promises no gain, there is none to be had.
+        promised = (step * gradient).sum(axis=1)
+        arrived = promised <= _TOLERANCE * (chi2[active] + 1e-12)
+        arrived &= damping[active] <= _LAMBDA_START
+        if arrived.any():
+            converged[active[arrived]] = True
+            going = ~arrived
+            active, part = active[going], part.take(going)
+            normal, gradient, step = normal[going], gradient[going], step[going]
         trial = best[active]
-        trial[:, :, :n_per] += step.reshape(len(active), -1, n_per)
+        trial[:, :, :n_per] += step.reshape(len(active), start.shape[1], n_per)
         allowed = _within(trial, start[active], max_shift_px, sigma_limits_px)
         trial = np.where(allowed[:, None, None], trial, best[active])
         new_normal, new_gradient, new_chi2 = _normal_equations(trial, part, n_per)

@@ -87,6 +87,7 @@ def max_lag(beam_covariance_px: npt.ArrayLike) -> int:
 def _correlation(values: Image, shape: tuple[int, ...], reach: int) -> FloatArray:
     spectrum = fft.rfft2(values, s=shape)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-    full = fft.irfft2(power, s=shape)
     lags = np.arange(-reach, reach + 1)
-    return np.asarray(full[np.ix_(lags, lags)], dtype=np.float64)
+    # Back to lags along y first: only a few of these rows are wanted.
+    rows = fft.ifft(power, axis=0)[lags]
+    return np.asarray(fft.irfft(rows, n=shape[1], axis=1)[:, lags], dtype=np.float64)
