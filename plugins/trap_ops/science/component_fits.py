@@ -126,9 +126,13 @@ def fit_components(scene: Scene, *, shape_free: bool) -> ComponentFits:
     scale = _footprint_scale(scene) if shape_free else np.zeros(n, dtype=np.intp)
     group_scale = np.zeros(len(size), dtype=np.intp)
     np.maximum.at(group_scale, scene.group, scale)
-    bright = _shining_pairs(scene)
-    again = np.unique(scene.group[bright[:, 0]]) if len(bright) else np.empty(0, dtype=np.intp)
-    for groups, neighbours in ((np.arange(len(size)), None), (again, bright)):
+    for neighbours in (None, _shining_pairs(scene)):
+        groups = np.arange(len(size))
+        light = None
+        if neighbours is not None:
+            groups = np.unique(scene.group[neighbours[:, 0]])
+            # As they were before: no fit may depend on which group's turn comes first.
+            light = _Light(neighbours, fits.parameters.copy(), fits.good.copy())
         for k in np.unique(size[groups]):
             for class_index in np.unique(group_scale[groups]):
                 chosen = groups[(size[groups] == k) & (group_scale[groups] == class_index)]
@@ -139,7 +143,7 @@ def fit_components(scene: Scene, *, shape_free: bool) -> ComponentFits:
                         FREE_RADIUS_FWHM if shape_free else HELD_RADIUS_FWHM,
                         int(k),
                     )
-                    _fit_batches(scene, members, footprint, neighbours, fits, shape_free=shape_free)
+                    _fit_batches(scene, members, footprint, light, fits, shape_free=shape_free)
     return fits
 
 
@@ -147,7 +151,7 @@ def _fit_batches(
     scene: Scene,
     members: IntArray,
     footprint: Footprint,
-    neighbours: IntArray | None,
+    light: _Light | None,
     fits: ComponentFits,
     *,
     shape_free: bool,
@@ -164,7 +168,7 @@ def _fit_batches(
             scene,
             members[start : start + step],
             footprint,
-            neighbours,
+            light,
             fits,
             shape_free=shape_free,
         )
@@ -174,7 +178,7 @@ def _fit_batch(
     scene: Scene,
     members: IntArray,
     footprint: Footprint,
-    neighbours: IntArray | None,
+    light: _Light | None,
     fits: ComponentFits,
     *,
     shape_free: bool,
@@ -191,8 +195,8 @@ def _fit_batch(
         scene.beam,
     )
     stamps = cut.stamps
-    if neighbours is not None:
-        foreign = _foreign_light(scene, cut, members, neighbours, fits)
+    if light is not None:
+        foreign = _foreign_light(scene, cut, members, light)
         stamps = Stamps(stamps.value - foreign * stamps.weight, stamps.x, stamps.y, stamps.weight)
         fits.contaminated[members] |= (foreign * stamps.weight).max(axis=1)[:, None] > 1.0
     reference_x, reference_y = peaks.x[members[:, :1]], peaks.y[members[:, :1]]
@@ -284,30 +288,33 @@ def _shining_pairs(scene: Scene) -> IntArray:
     return np.asarray(both[np.lexsort((both[:, 1], both[:, 0]))])
 
 
-def _foreign_light(
-    scene: Scene,
-    cut: GroupStamps,
-    members: IntArray,
-    neighbours: IntArray,
-    fits: ComponentFits,
-) -> FloatArray:
+@dataclass(frozen=True)
+class _Light:
+    """What shines into stamps: pairs (component, brighter neighbour), and all fits so far."""
+
+    pairs: IntArray
+    parameters: FloatArray
+    good: Mask
+
+
+def _foreign_light(scene: Scene, cut: GroupStamps, members: IntArray, light: _Light) -> FloatArray:
     """Light of other groups' components on each stamp, (b, p), in units of its rms."""
     item_of = np.full(len(scene.peaks), -1, dtype=np.intp)
     item_of[members] = np.arange(len(members))[:, None]
-    item = item_of[neighbours[:, 0]]
-    relevant = (item >= 0) & fits.good[neighbours[:, 1]]
+    item = item_of[light.pairs[:, 0]]
+    relevant = (item >= 0) & light.good[light.pairs[:, 1]]
     # A neighbour of several members of a group shines once.
-    pairs = np.unique(np.stack([item[relevant], neighbours[relevant, 1]], axis=1), axis=0)
-    light = np.zeros_like(cut.stamps.value)
+    pairs = np.unique(np.stack([item[relevant], light.pairs[relevant, 1]], axis=1), axis=0)
+    foreign = np.zeros_like(cut.stamps.value)
     if len(pairs) == 0:
-        return light
-    parameters = fits.parameters[pairs[:, 1]][:, None, :].copy()
+        return foreign
+    parameters = light.parameters[pairs[:, 1]][:, None, :].copy()
     parameters[:, 0, 0] /= cut.rms[pairs[:, 0]]
     on_pixels = Stamps(
-        value=np.zeros((len(pairs), light.shape[1])),
+        value=np.zeros((len(pairs), foreign.shape[1])),
         x=cut.column[pairs[:, 0]].astype(np.float64),
         y=cut.row[pairs[:, 0]].astype(np.float64),
-        weight=np.ones((len(pairs), light.shape[1])),
+        weight=np.ones((len(pairs), foreign.shape[1])),
     )
-    np.add.at(light, pairs[:, 0], model(parameters, on_pixels))
-    return light
+    np.add.at(foreign, pairs[:, 0], model(parameters, on_pixels))
+    return foreign

@@ -101,21 +101,13 @@ def to_pixels(
 ) -> tuple[FloatArray, FloatArray]:
     """0-based pixel positions of directions, (n,) each; NaN where the projection has none.
 
-    A direction on the far side of the sky has none, even where the formulae give a number: it is
-    recognised by not coming back to where it started.
+    A direction on the far side of the sky has none: wcslib checks the bounds of each projection.
     """
-    ra, dec = (
-        np.asarray(ra_deg, dtype=np.float64),
-        np.asarray(dec_deg, dtype=np.float64),
-    )
+    ra, dec = np.asarray(ra_deg, dtype=np.float64), np.asarray(dec_deg, dtype=np.float64)
     if len(ra) == 0:
         return np.empty(0), np.empty(0)
-    x, y = (np.asarray(axis, dtype=np.float64) for axis in wcs.wcs_world2pix(ra, dec, 0))
-    back_ra, back_dec = wcs.wcs_pix2world(x, y, 0)
-    apart = unit_vectors(back_ra, back_dec) - unit_vectors(ra, dec)
-    with np.errstate(invalid="ignore"):
-        returns = (apart[:, 0] ** 2 + apart[:, 1] ** 2 + apart[:, 2] ** 2) < 1e-12
-    return np.where(returns, x, np.nan), np.where(returns, y, np.nan)
+    x, y = wcs.wcs_world2pix(ra, dec, 0)
+    return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
 
 
 def _linearise(wcs: WCS, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
