@@ -14,15 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from trap_ops.commands.environment import FOR_NUMPY
 from trap_ops.stages.fingerprint import fingerprint, versions
 
-# One core for everybody: numpy's linear algebra and numba take all cores otherwise.
-THREADS = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-}
+# The same for everybody: memory as bin/airflow sets it, and one core, although linear algebra
+# and numba would take them all.
+SETTINGS = {**FOR_NUMPY, "NUMBA_NUM_THREADS": "1"}
 # What the shell or `make` may have set for the pipeline or for Python. Without bytecode files
 # (PYTHONDONTWRITEBYTECODE) every start would compile our modules anew, which no user's start does.
 _NOT_INHERITED = ("PYTHON", "TRAP_", "AIRFLOW")
@@ -135,7 +132,7 @@ def best_of(samples: Sequence[float]) -> dict[str, Any]:
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Variables for a measured process: this one's, one thread, nothing of the pipeline's own."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)}
-    return inherited | THREADS | dict(extra or {})
+    return inherited | SETTINGS | dict(extra or {})
 
 
 def describe_environment() -> dict[str, Any]:
@@ -154,7 +151,7 @@ def describe_environment() -> dict[str, Any]:
         "python": packages.pop("python"),
         "packages": packages,
         "code": fingerprint()[:_CODE_DIGITS],
-        "threads": THREADS,
+        "settings": SETTINGS,
     }
 
 
@@ -176,7 +173,7 @@ def print_environment(environment: Mapping[str, Any]) -> None:
         "python": environment["python"],
         "packages": _pairs(environment["packages"]),
         "code": environment["code"],
-        "threads": _pairs(environment["threads"]),
+        "settings": _pairs(environment["settings"]),
     }
     for name, text in lines.items():
         print(f"{name:<10}{text}")

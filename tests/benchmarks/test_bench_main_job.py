@@ -31,7 +31,7 @@ def test_the_last_line_is_json_with_all_figures(
     assert result["benchmark"] == "main_job"
     assert result["repeat"] == 1
     assert result["budgets"] == {AIRFLOW: 6.0, STAGES: 15.0}
-    assert {"date", "cpu", "cores", "load", "python", "packages", "code", "threads"} <= set(
+    assert {"date", "cpu", "cores", "load", "python", "packages", "code", "settings"} <= set(
         result["environment"]
     )
     assert {"code_changed_meanwhile", "warm_up", "trap", "finished"} <= set(result)
@@ -120,7 +120,7 @@ def test_a_process_that_fails_shows_the_end_of_its_output(tmp_path: Path) -> Non
         )
 
 
-def test_children_get_one_thread_and_nothing_of_the_pipeline(
+def test_children_get_the_same_settings_and_nothing_of_the_pipeline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TRAP_DB", "sqlite:////somewhere/else.db")
@@ -128,6 +128,7 @@ def test_children_get_one_thread_and_nothing_of_the_pipeline(
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
     made = environment.child_environment({"TRAP_VAR": "/here"})
     assert made["OMP_NUM_THREADS"] == made["NUMBA_NUM_THREADS"] == "1"
+    assert int(made["MALLOC_MMAP_THRESHOLD_"]) > 1024**2 * 4
     assert made["TRAP_VAR"] == "/here"
     assert "TRAP_DB" not in made
     assert "PYTHONDONTWRITEBYTECODE" not in made

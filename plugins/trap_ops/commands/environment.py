@@ -18,6 +18,17 @@ from trap_ops.store.database import url_of_connection
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CONFIGURATIONS = CHECKOUT / "include" / "configs"
+# What makes numpy fast and its results repeatable; to be set before a process starts.
+FOR_NUMPY = {
+    # Results must not depend on the number of cores, and tasks share the cores anyway.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # glibc gives arrays of more than 128 kB back to the system at once, which then clears the same
+    # pages for every image anew: up to 5 ms an image.
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+}
 # As a file and with -P: neither this directory nor the one it is called in gets onto Python's path.
 AIRFLOW_COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("airflow_main.py")))
 
@@ -79,10 +90,7 @@ def variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         # The default is all interfaces.
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        # Results must not depend on the number of cores, and tasks share the cores anyway.
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
+        **FOR_NUMPY,
     }
     return fixed | {key: environ.get(key, value) for key, value in defaults.items()}
 
