@@ -1,7 +1,7 @@
 """Background and rms of an image on a grid of cells, and between its nodes.
 
 Every cell is sorted once; a clip is then a window on the sorted values, whose mean and spread
-follow from sums of blocks, so that iterating costs a few binary searches for all cells together.
+follow from sums of blocks, so that iterating costs a few look-ups for all cells together.
 """
 
 from __future__ import annotations
