@@ -78,7 +78,7 @@ def test_statistics_are_those_of_the_points(store: Store, hard: list[Path], run:
         rows = connection.execute(
             select(
                 assocxtrsource.c.runcat,
-                assocxtrsource.c.type,
+                extractedsource.c.extract_type,
                 image.c.band,
                 extractedsource.c.f_int,
                 extractedsource.c.f_int_err,
@@ -90,7 +90,7 @@ def test_statistics_are_those_of_the_points(store: Store, hard: list[Path], run:
     for metric in metrics:
         curve = [r for r in rows if r.runcat == metric.runcat and r.band == metric.band]
         for prefix, points in (
-            ("", [r for r in curve if r.type != 10]),
+            ("", [r for r in curve if r.extract_type != 3]),
             ("all_", curve),
         ):
             n = len(points)

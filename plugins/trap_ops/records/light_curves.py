@@ -49,7 +49,10 @@ class Points:
     ----------
     link : numpy.ndarray of int
         Id of the association row.
-    source, band, stokes, type : numpy.ndarray of int
+    source, band, stokes : numpy.ndarray of int
+    kind : numpy.ndarray of int
+        How it was measured; see :class:`trap_ops.records.sky.FitKind`. The type of an association
+        does not tell: a source that was forked off inherits backward fits too.
     start : numpy.ndarray of datetime
     flux_jy, flux_err_jy, peak_jy, peak_err_jy : numpy.ndarray
         Integrated flux, peak.
@@ -59,7 +62,7 @@ class Points:
     source: Ids
     band: Ids
     stokes: Ids
-    type: Ids
+    kind: Ids
     start: npt.NDArray[Any]
     flux_jy: FloatArray
     flux_err_jy: FloatArray

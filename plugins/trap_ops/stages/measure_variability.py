@@ -10,7 +10,7 @@ import numpy as np
 from trap_ops.records.arrays import FloatArray, Ids, IntArray
 from trap_ops.records.light_curves import Curves, Points
 from trap_ops.records.runs import StageReport
-from trap_ops.records.sky import LinkType
+from trap_ops.records.sky import FitKind
 from trap_ops.science.variability import (
     add_points,
     empty_sums,
@@ -59,7 +59,7 @@ def _update(context: StageContext, sources: Sequence[int]) -> int:
     continued = ~np.isin(new.source, anew)
     points = _merge(whole, new.take(continued))
     curves, index = _start(points, stored, anew)
-    shown = points.type != LinkType.BACKWARD
+    shown = points.kind != FitKind.BACKWARD
     running = add_points(
         curves.flux, index[shown], points.flux_jy[shown], points.flux_err_jy[shown]
     )
@@ -72,7 +72,7 @@ def _update(context: StageContext, sources: Sequence[int]) -> int:
     with context.store.write() as connection:
         variability.save_running(connection, points.link, v, running_eta, count)
         variability.save_curves(context.store, connection, sources, curves)
-        fluxes = variability.light_curve_fluxes(connection, sources, LinkType.BACKWARD)
+        fluxes = variability.light_curve_fluxes(connection, sources)
         new_sources = variability.new_source_significance(connection, sources)
         columns = _metrics(curves, fluxes, new_sources)
         variability.save_metrics(context.store, connection, sources, columns)
@@ -99,11 +99,11 @@ def _to_sum_up_anew(new: Points, stored: Curves) -> Ids:
         new.band.tolist(),
         new.stokes.tolist(),
         new.start.tolist(),
-        new.type.tolist(),
+        new.kind.tolist(),
         strict=True,
     ):
         before = last.get((source, band, stokes))
-        if kind == LinkType.BACKWARD or (before is not None and start <= before):
+        if kind == FitKind.BACKWARD or (before is not None and start <= before):
             anew.add(source)
     return np.array(sorted(anew), dtype=np.int64)
 

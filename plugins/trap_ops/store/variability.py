@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from trap_ops.records.arrays import FloatArray, Ids
 from trap_ops.records.light_curves import Curves, FluxSums, Points
+from trap_ops.records.sky import FitKind
 from trap_ops.store.database import Store
 from trap_ops.store.rows import (
     Values,
@@ -58,7 +59,7 @@ def load_points(connection: Connection, sources: Sequence[int], *, pending_only:
             select(
                 link.c.id,
                 link.c.runcat,
-                link.c.type,
+                measured.c.extract_type,
                 measured.c.f_int,
                 measured.c.f_int_err,
                 measured.c.f_peak,
@@ -84,7 +85,7 @@ def load_points(connection: Connection, sources: Sequence[int], *, pending_only:
         source=integers(rows["runcat"]),
         band=np.array([keys["band"][i] for i in of_image.tolist()], dtype=np.int64),
         stokes=np.array([keys["stokes"][i] for i in of_image.tolist()], dtype=np.int64),
-        type=integers(rows["type"]),
+        kind=integers(rows["extract_type"]),
         start=np.array([keys["start"][i] for i in of_image.tolist()], dtype=object),
         flux_jy=floats(rows["f_int"]),
         flux_err_jy=floats(rows["f_int_err"]),
@@ -200,7 +201,7 @@ def save_running(
 
 
 def light_curve_fluxes(
-    connection: Connection, sources: Sequence[int], backward_type: int
+    connection: Connection, sources: Sequence[int]
 ) -> tuple[Ids, Ids, Ids, FloatArray]:
     """Source, band, Stokes and integrated flux of all points but backward fits."""
     link, measured = assocxtrsource, extractedsource
@@ -210,7 +211,7 @@ def light_curve_fluxes(
             .join(wanted, wanted.c.id == link.c.runcat)
             .join(measured, measured.c.id == link.c.xtrsrc)
             .join(image, image.c.id == measured.c.image)
-            .where(link.c.type != backward_type)
+            .where(measured.c.extract_type != FitKind.BACKWARD)
         )
         rows = fetch_columns(connection, query)
     return (
