@@ -26,7 +26,8 @@ _TRUNCATED_STD = math.sqrt(
     / math.erf(CLIP_SIGMA / math.sqrt(2.0))
 )
 _MAX_PASSES = 30
-# A cell with fewer valid pixels than this says nothing; its nearest valid neighbour stands in.
+# A cell with fewer valid pixels than this says little: its nearest valid neighbour stands in, or,
+# where no cell has so many, those with the least number of pixels serve.
 _MIN_CELL_FRACTION = 0.2
 _MIN_CELL_PIXELS = 9
 # Cells are sorted in chunks of so many pixels, which bounds memory for any image.
@@ -88,12 +89,40 @@ def noise_grid(data: Image, mask: Mask | None, cell_px: float, stride: int = 1) 
 
     Notes
     -----
+    The cells cover the bounding box of the unmasked pixels.
+
     Per cell: window of the sorted values within 2.5 sigma of the median, sigma corrected for the
     truncation, until the window stays. The background is the median of the window. Nodes of empty
     cells take the nearest valid node. A 3 x 3 median over the nodes halves their scatter.
     """
-    gx, x_first, size_x = _cells(data.shape[1], cell_px, stride)
-    gy, y_first, size_y = _cells(data.shape[0], cell_px, stride)
+    box = _bounding_box(mask, data.shape)
+    if box is None:
+        return None
+    return _grid(data, mask, box, cell_px, stride, _MIN_CELL_FRACTION) or _grid(
+        data, mask, box, cell_px, stride, 0.0
+    )
+
+
+def _bounding_box(mask: Mask | None, shape: tuple[int, int]) -> tuple[slice, slice] | None:
+    """Rows and columns of the unmasked pixels."""
+    if mask is None:
+        return slice(0, shape[0]), slice(0, shape[1])
+    rows, columns = (np.flatnonzero(~mask.all(axis=axis)) for axis in (1, 0))
+    if len(rows) == 0:
+        return None
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _grid(
+    data: Image,
+    mask: Mask | None,
+    box: tuple[slice, slice],
+    cell_px: float,
+    stride: int,
+    min_fraction: float,
+) -> NoiseGrid | None:
+    gx, x_first, size_x = _cells(box[1], cell_px, stride)
+    gy, y_first, size_y = _cells(box[0], cell_px, stride)
     used = (
         slice(y_first, y_first + gy * size_y, stride),
         slice(x_first, x_first + gx * size_x, stride),
@@ -111,7 +140,7 @@ def noise_grid(data: Image, mask: Mask | None, cell_px: float, stride: int = 1) 
         cells = _cells_of(values[rows], last - first, gx)
         if masked is not None:
             cells[_cells_of(masked[rows], last - first, gx)] = np.inf
-        median, sigma = _clipped(cells)
+        median, sigma = _clipped(cells, min_fraction)
         background[first:last] = median.reshape(-1, gx)
         rms[first:last] = sigma.reshape(-1, gx)
     valid = np.isfinite(rms) & (rms > 0.0)
@@ -135,15 +164,16 @@ def noise_grid(data: Image, mask: Mask | None, cell_px: float, stride: int = 1) 
     )
 
 
-def _cells(n_px: int, cell_px: float, stride: int) -> tuple[int, int, int]:
+def _cells(pixels: slice, cell_px: float, stride: int) -> tuple[int, int, int]:
     """Number of cells along an axis, first pixel used, and side of a cell (multiple of stride).
 
     What does not fill whole cells is left out at both ends, at most one pixel per cell and stride.
     """
+    n_px = pixels.stop - pixels.start
     n_cells = max(1, int(n_px // cell_px))
     size = n_px // n_cells
     size -= size % stride if size > stride else 0
-    return n_cells, (n_px - n_cells * size) // 2, size
+    return n_cells, pixels.start + (n_px - n_cells * size) // 2, size
 
 
 def _cells_of(values: npt.NDArray[np.generic], n_rows: int, n_columns: int) -> npt.NDArray:  # type: ignore[type-arg]
@@ -153,7 +183,7 @@ def _cells_of(values: npt.NDArray[np.generic], n_rows: int, n_columns: int) -> n
     return np.array(blocks).reshape(n_rows * n_columns, height * width)
 
 
-def _clipped(cells: Image) -> tuple[FloatArray, FloatArray]:
+def _clipped(cells: Image, min_fraction: float) -> tuple[FloatArray, FloatArray]:
     """Clipped median and sigma of each row; NaN where too few of its values are less than inf.
 
     Equivalent to, for each row: repeat ``keep |v - median| <= 2.5 sigma`` until nothing changes.
@@ -163,7 +193,7 @@ def _clipped(cells: Image) -> tuple[FloatArray, FloatArray]:
     values = _SortedRows(cells)
     low = np.zeros(n_cells, dtype=np.intp)
     high = values.count_below(row, np.full(n_cells, np.inf))
-    enough = high >= max(_MIN_CELL_PIXELS, int(_MIN_CELL_FRACTION * n))
+    enough = high >= max(_MIN_CELL_PIXELS, int(min_fraction * n))
     values.prepare_sums(high)
     median = np.full(n_cells, np.nan)
     sigma = np.full(n_cells, np.nan)
@@ -220,27 +250,49 @@ class _SortedRows:
         return np.asarray(whole * self._side + part)
 
     def prepare_sums(self, end: IntArray) -> None:
-        """Sum up the blocks of what lies before an index in each row."""
+        """Sum up the blocks of what lies before an index in each row, outwards from the middle.
+
+        So a window about the middle has nothing to do with what lies beyond its ends, be it 1e30.
+        """
         n_cells, n = self._values.shape
-        middle = self._values[np.arange(n_cells), np.minimum(end // 2, n - 1)]
+        middle = np.minimum(end // 2, n - 1)
         # About each row's median, or float cancellation would eat a large offset.
-        self._pivot = np.where(end > 0, middle, 0.0).astype(np.float64)
+        values = self._values[np.arange(n_cells), middle]
+        self._pivot = np.where(end > 0, values, 0.0).astype(np.float64)
+        self._pivot_block = middle // self._side
         shifted = self._values - self._pivot[:, None]
         shifted[np.arange(n) >= end[:, None]] = 0.0
         blocks = shifted.reshape(self._blocks.shape)
-        blocks.sum(axis=2).cumsum(axis=1, out=self._sums[0, :, 1:])
-        np.einsum("ijk,ijk->ij", blocks, blocks).cumsum(axis=1, out=self._sums[1, :, 1:])
+        upper = np.arange(self._blocks.shape[1]) >= self._pivot_block[:, None]
+        with np.errstate(over="ignore"):
+            for sums, each in zip(
+                self._sums,
+                (blocks.sum(axis=2), np.einsum("ijk,ijk->ij", blocks, blocks)),
+                strict=True,
+            ):
+                np.where(upper, each, 0.0).cumsum(axis=1, out=sums[:, 1:])
+                below = np.where(upper, 0.0, each)[:, ::-1].cumsum(axis=1)[:, ::-1]
+                sums[:, :-1] -= below
 
     def sums(self, rows: IntArray, index: IntArray) -> FloatArray:
-        """Sums of the values about the pivot, and of their squares, before an index, (2, rows).
+        """Sums of values about the pivot, and of their squares, from the middle to an index.
 
-        The index must not lie beyond those that the sums were prepared for.
+        Returns
+        -------
+        numpy.ndarray, (2, rows)
+            Negative before the middle, so that a difference is the sum over a window about it. The
+            index must not lie beyond those that the sums were prepared for.
         """
         whole, rest = np.divmod(index, self._side)
         block = self._blocks[rows, np.minimum(whole, self._blocks.shape[1] - 1)]
-        part = np.where(np.arange(self._side) < rest[:, None], block - self._pivot[rows, None], 0.0)
-        ends = np.stack([part.sum(axis=1), (part * part).sum(axis=1)])
-        return np.asarray(self._sums[:, rows, whole] + ends)
+        before = whole < self._pivot_block[rows]
+        offset = np.arange(self._side)
+        # Before the middle, from the index to the end of its block; else from the block's start.
+        wanted = np.where(before[:, None], offset >= rest[:, None], offset < rest[:, None])
+        part = np.where(wanted, block - self._pivot[rows, None], 0.0)
+        with np.errstate(over="ignore"):
+            ends = np.stack([part.sum(axis=1), (part * part).sum(axis=1)])
+        return np.asarray(self._sums[:, rows, whole + before] + np.where(before, -ends, ends))
 
 
 def _cell_fraction(

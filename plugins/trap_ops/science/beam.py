@@ -83,3 +83,8 @@ def ellipse_of_covariance(covariance: npt.ArrayLike) -> PixelEllipse:
 def area_of_covariance(covariance: npt.ArrayLike) -> float:
     """Solid angle of a unit-peak Gaussian in pixels: 2 pi sqrt(det)."""
     return 2.0 * math.pi * math.sqrt(float(np.linalg.det(np.asarray(covariance))))
+
+
+def fwhm_of_covariance(covariance: npt.ArrayLike) -> float:
+    """Geometric mean of the full widths at half maximum of a Gaussian, pixels."""
+    return FWHM_PER_SIGMA * math.sqrt(math.sqrt(float(np.linalg.det(np.asarray(covariance)))))

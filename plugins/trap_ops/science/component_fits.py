@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask
 from trap_ops.records.images import Autocorrelation
-from trap_ops.science.beam import FWHM_PER_SIGMA, area_of_covariance
+from trap_ops.science.beam import FWHM_PER_SIGMA, area_of_covariance, fwhm_of_covariance
 from trap_ops.science.detection import Peaks
 from trap_ops.science.footprints import Footprint, GroupStamps, cut_stamps, make_footprint
 from trap_ops.science.gaussian_fit import (
@@ -67,7 +67,7 @@ class Scene:
     @property
     def beam_fwhm_px(self) -> float:
         """Geometric mean of the beam's axes, pixels."""
-        return float(FWHM_PER_SIGMA * np.linalg.det(self.beam) ** 0.25)
+        return fwhm_of_covariance(self.beam)
 
 
 @dataclass
@@ -228,7 +228,7 @@ def _fit_batch(
     )
     absolute = fit.parameters.copy()
     if not shape_free:
-        bias = amplitude_bias(fit.parameters, stamps, covariance)
+        bias = amplitude_bias(fit.parameters, stamps, correlation, covariance)
         absolute[:, :, 0] -= np.where(good, bias, 0.0)
     absolute[:, :, 0] *= cut.rms[:, None]
     absolute[:, :, 1] += reference_x

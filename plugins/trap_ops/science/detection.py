@@ -170,7 +170,7 @@ def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: 
     label = islands.labels.ravel()[flat]
     value = data.ravel()[flat].astype(np.float64)
     bright = np.flatnonzero(snr >= detection_sigma)
-    maxima = bright[_is_maximum(data, flat[bright])]
+    maxima = bright[_is_maximum(data, islands.labels, flat[bright])]
     # Faint maxima merge in any case, so an island with one bright maximum needs no climbing.
     count = np.bincount(label[maxima], minlength=len(islands.significant))
     peak = maxima[count[label[maxima]] == 1]
@@ -196,8 +196,11 @@ def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: 
     )
 
 
-def _is_maximum(data: Image, flat: IntArray) -> Mask:
-    """Whether pixels are higher than their eight neighbours; of equal ones the last index is."""
+def _is_maximum(data: Image, labels: npt.NDArray[np.int32], flat: IntArray) -> Mask:
+    """Whether island pixels are higher than their neighbours; of equal ones the last index is.
+
+    Neighbours outside the island do not count: a masked one may hold anything.
+    """
     ny, nx = data.shape
     values = data.ravel()
     y, x = np.divmod(flat, nx)
@@ -206,8 +209,10 @@ def _is_maximum(data: Image, flat: IntArray) -> Mask:
     value = values[flat]
     highest = np.ones(len(flat), dtype=bool)
     for dy, dx in _NEIGHBOURS:
-        other = values.take(flat + (dy * nx + dx), mode="clip")
+        neighbour = flat + (dy * nx + dx)
+        other = values.take(neighbour, mode="clip")
         higher = other >= value if (dy, dx) > (0, 0) else other > value
+        higher &= labels.ravel().take(neighbour, mode="clip") > 0
         highest &= ~(higher & rows[dy] & columns[dx])
     return highest
 

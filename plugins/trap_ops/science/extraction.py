@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from trap_ops.config.model import ExtractionConfig
 from trap_ops.records.arrays import FloatArray, Image, Mask
 from trap_ops.records.images import Autocorrelation, NoiseGrid, NoiseModel
 from trap_ops.science.background import noise_grid, upsample
-from trap_ops.science.beam import FWHM_PER_SIGMA, ellipse_of_covariance
+from trap_ops.science.beam import FWHM_PER_SIGMA, ellipse_of_covariance, fwhm_of_covariance
 from trap_ops.science.detection import Islands, find_islands, find_peaks, rms_range, threshold
+from trap_ops.science.masks import pixel_mask, widen
 from trap_ops.science.measurement import Measurements, measure_peaks
 from trap_ops.science.noise import (
     gaussian_autocorrelation,
@@ -26,8 +27,10 @@ from trap_ops.science.noise import (
 _CROWDED_FRACTION = 0.03
 # A beam this wide (FWHM, pixels) is sampled well enough by every second pixel.
 _STRIDE_FWHM_PX = 5.0
-# Side of the central square in which the autocorrelation of the noise is measured.
+# Side of the square in which the autocorrelation of the noise is measured: so many pixels or, for a
+# wide beam, so many full widths, which hold the 400 beams it needs with a third of them masked.
 _NOISE_SIDE_PX = 512
+_NOISE_SIDE_FWHM = 26.0
 
 
 @dataclass(frozen=True)
@@ -36,40 +39,6 @@ class Extraction:
 
     measurements: Measurements
     noise: NoiseModel
-
-
-def pixel_mask(data: Image, margin_px: int, radius_px: float, beam_fwhm_px: float) -> Mask:
-    """Pixels that must not be used: NaN, Inf, blank borders, the margin, outside the circle.
-
-    Parameters
-    ----------
-    data : numpy.ndarray of float32, (ny, nx)
-    margin_px : int
-        The outer so many pixels on each side.
-    radius_px : float
-        Pixels at this distance or more from the image centre ((n - 1) / 2) are masked; 0: none.
-    beam_fwhm_px : float
-        A patch of exact zeros larger than this is blank, not data.
-
-    Returns
-    -------
-    numpy.ndarray of bool, (ny, nx)
-        True where masked.
-    """
-    ny, nx = data.shape
-    mask = ~np.isfinite(data)
-    zero = data == 0.0
-    if np.count_nonzero(zero) >= beam_fwhm_px**2:
-        side = max(3, math.ceil(beam_fwhm_px))
-        mask |= ndimage.binary_opening(zero, structure=np.ones((side, side), dtype=bool))
-    if margin_px > 0:
-        mask[:margin_px] = mask[ny - margin_px :] = True
-        mask[:, :margin_px] = mask[:, nx - margin_px :] = True
-    if radius_px > 0:
-        dx = np.arange(nx) - (nx - 1) / 2.0
-        dy = np.arange(ny) - (ny - 1) / 2.0
-        mask |= dx[None, :] ** 2 + dy[:, None] ** 2 >= radius_px**2
-    return mask
 
 
 def extract(
@@ -93,7 +62,7 @@ def extract(
     """
     beam = np.asarray(beam_covariance_px, dtype=np.float64)
     ellipse = ellipse_of_covariance(beam)
-    fwhm_px = math.sqrt(ellipse.fwhm_major_px * ellipse.fwhm_minor_px)
+    fwhm_px = fwhm_of_covariance(beam)
     masked = pixel_mask(data, config.margin_px, config.radius_px, fwhm_px)
     mask = masked if masked.any() else None
     cell_px = config.background_cell_px or config.background_cell_beams * fwhm_px
@@ -102,7 +71,7 @@ def extract(
     if grid is None:
         return None
     islands = _islands(data, mask, grid, config)
-    if _crowded(islands):
+    if _crowded(islands, mask):
         sources = source_mask(islands, fwhm_px)
         if mask is not None:
             sources |= mask
@@ -148,22 +117,7 @@ def source_mask(islands: Islands, fwhm_px: float) -> Mask:
     """
     mask = np.zeros(islands.labels.shape, dtype=bool)
     mask.ravel()[islands.flat] = True
-    return _widen(mask, math.ceil(0.6 * fwhm_px))
-
-
-def _widen(mask: Mask, reach: int) -> Mask:
-    """Whether anything is set within ``reach`` rows and columns: a square window, by doubling.
-
-    Equivalent to ``scipy.ndimage.maximum_filter(mask, 2 * reach + 1)``, in a fraction of its time.
-    """
-    wide = np.pad(mask, reach)
-    size = 1
-    while size < 2 * reach + 1:
-        step = min(size, 2 * reach + 1 - size)
-        wide = wide[:-step] | wide[step:]
-        wide = wide[:, :-step] | wide[:, step:]
-        size += step
-    return wide
+    return widen(mask, math.ceil(0.6 * fwhm_px))
 
 
 def _islands(data: Image, mask: Mask | None, grid: NoiseGrid, config: ExtractionConfig) -> Islands:
@@ -171,8 +125,9 @@ def _islands(data: Image, mask: Mask | None, grid: NoiseGrid, config: Extraction
     return find_islands(data, above, grid, config.detection_threshold_sigma)
 
 
-def _crowded(islands: Islands) -> bool:
-    return len(islands.flat) > _CROWDED_FRACTION * islands.labels.size
+def _crowded(islands: Islands, mask: Mask | None) -> bool:
+    n_used = islands.labels.size - (0 if mask is None else np.count_nonzero(mask))
+    return len(islands.flat) > _CROWDED_FRACTION * n_used
 
 
 def _correlation(
@@ -187,21 +142,34 @@ def _correlation(
         return gaussian_autocorrelation(beam, 1.0)
     if config.noise_correlation == "smoothed":
         return gaussian_autocorrelation(beam, 2.0)
-    # The central part says enough, and keeps the cost of a large image small.
-    ny, nx = data.shape
-    y0, x0 = max((ny - _NOISE_SIDE_PX) // 2, 0), max((nx - _NOISE_SIDE_PX) // 2, 0)
-    part = (
-        slice(y0, min(y0 + _NOISE_SIDE_PX, ny)),
-        slice(x0, min(x0 + _NOISE_SIDE_PX, nx)),
-    )
-    fwhm_px = FWHM_PER_SIGMA * float(np.linalg.det(beam)) ** 0.25
-    valid = ~source_mask(islands, fwhm_px)[part]
+    fwhm_px = fwhm_of_covariance(beam)
+    valid = ~source_mask(islands, fwhm_px)
     if mask is not None:
-        valid &= ~mask[part]
+        valid &= ~mask
+    part = _noise_part(valid, fwhm_px)
+    nx = data.shape[1]
     rows = part[0].start, part[0].stop, nx
     background, rms = (upsample(nodes, grid, *rows) for nodes in (grid.background, grid.rms))
     residual = (data[part] - background[:, part[1]]) / rms[:, part[1]]
-    return measure_autocorrelation(residual, valid, beam)
+    return measure_autocorrelation(residual, valid[part], beam)
+
+
+def _noise_part(valid: Mask, fwhm_px: float) -> tuple[slice, slice]:
+    """Return the square that says enough of the noise, and keeps the cost of a large image small.
+
+    The central one; where half of that is masked, the one with the most valid pixels.
+    """
+    side = max(_NOISE_SIDE_PX, math.ceil(_NOISE_SIDE_FWHM * fwhm_px))
+    axes = []
+    for n in valid.shape:
+        size = min(side, n)
+        # First the central one, then others that cover the whole axis.
+        starts = [(n - size) // 2, *np.linspace(0, n - size, -(-n // size)).astype(int).tolist()]
+        axes.append([slice(start, start + size) for start in starts])
+    parts = list(itertools.product(axes[0], axes[1]))
+    if np.count_nonzero(valid[parts[0]]) > valid[parts[0]].size // 2:
+        return parts[0]
+    return max(parts, key=lambda part: int(np.count_nonzero(valid[part])))
 
 
 def _axis_ends_valid(measurements: Measurements, mask: Mask | None, shape: tuple[int, ...]) -> Mask:
@@ -214,8 +182,8 @@ def _axis_ends_valid(measurements: Measurements, mask: Mask | None, shape: tuple
         for sign in (-1.0, 1.0):
             x = measurements.x + sign * half[:, axis] * vectors[:, 0, axis]
             y = measurements.y + sign * half[:, axis] * vectors[:, 1, axis]
-            for rounding in (np.floor, np.ceil):
-                column, row = rounding(x).astype(np.intp), rounding(y).astype(np.intp)
+            for round_x, round_y in itertools.product((np.floor, np.ceil), repeat=2):
+                column, row = round_x(x).astype(np.intp), round_y(y).astype(np.intp)
                 inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
                 kept &= inside
                 if mask is not None:

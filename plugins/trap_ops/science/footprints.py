@@ -37,7 +37,7 @@ class Footprint:
 def make_footprint(
     covariance_px: npt.ArrayLike, radius_fwhm: float, n_components: int = 1
 ) -> Footprint:
-    """Offsets within so many full widths of a Gaussian, and always the nine nearest.
+    """Offsets within so many full widths of a Gaussian, at least the nine nearest, thinned if many.
 
     Parameters
     ----------

@@ -17,10 +17,13 @@ from trap_ops.records.images import NoiseModel
 from trap_ops.science.background import noise_at
 from trap_ops.science.beam import area_of_covariance
 from trap_ops.science.component_fits import HELD_RADIUS_FWHM
-from trap_ops.science.footprints import make_footprint
+from trap_ops.science.footprints import Footprint, make_footprint
 from trap_ops.science.noise import correlation_at
 
-_CHUNK = 4096
+# Positions are measured in chunks of so many footprint pixels, which bounds memory for any beam.
+_CHUNK_PIXELS = 1 << 17
+# Offsets (y, x) of the pixels that a measurement cannot do without.
+_NEAREST = np.mgrid[-1:2, -1:2]
 
 
 class NoFit(StrEnum):
@@ -62,6 +65,7 @@ class ForcedFits:
 
 def fit_positions(
     data: Image,
+    blank: Mask,
     x: npt.ArrayLike,
     y: npt.ArrayLike,
     noise: NoiseModel,
@@ -75,14 +79,15 @@ def fit_positions(
     Parameters
     ----------
     data : numpy.ndarray of float32, (ny, nx)
-        May be memory-mapped: only pixels near the positions are read.
+    blank : numpy.ndarray of bool, (ny, nx)
+        Pixels without data; see :func:`trap_ops.science.masks.blank_pixels`.
     x, y : array_like, (n,)
         0-based pixel positions; NaN is outside the image.
     noise : NoiseModel
         Of this image.
     beam_covariance_px : array_like, (2, 2)
     margin_px, radius_px : int, float
-        As in :func:`trap_ops.science.extraction.pixel_mask`.
+        As in :func:`trap_ops.science.masks.pixel_mask`.
 
     Notes
     -----
@@ -92,12 +97,15 @@ def fit_positions(
     position with one among the nine nearest is not measured.
     """
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    beam = np.asarray(beam_covariance_px, dtype=np.float64)
+    footprint = make_footprint(beam, HELD_RADIUS_FWHM)
+    step = max(1, _CHUNK_PIXELS // len(footprint))
     parts = [
         _fit_chunk(
-            data, xs[i : i + _CHUNK], ys[i : i + _CHUNK], noise, beam_covariance_px,
-            margin_px, radius_px,
+            data, blank, xs[i : i + step], ys[i : i + step], noise, beam, footprint, margin_px,
+            radius_px,
         )
-        for i in range(0, max(len(xs), 1), _CHUNK)
+        for i in range(0, max(len(xs), 1), step)
     ]  # fmt: skip
     return ForcedFits(
         **{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
@@ -106,32 +114,33 @@ def fit_positions(
 
 def _fit_chunk(
     data: Image,
+    blank: Mask,
     x: FloatArray,
     y: FloatArray,
     noise: NoiseModel,
-    beam_covariance_px: npt.ArrayLike,
+    beam: FloatArray,
+    footprint: Footprint,
     margin_px: int,
     radius_px: float,
 ) -> ForcedFits:
-    beam = np.asarray(beam_covariance_px, dtype=np.float64)
     ny, nx = data.shape
     inside = (x >= -0.5) & (x <= nx - 0.5) & (y >= -0.5) & (y <= ny - 0.5)
     column = np.where(inside, np.rint(x), 0).astype(np.intp)
     row = np.where(inside, np.rint(y), 0).astype(np.intp)
-    footprint = make_footprint(beam, HELD_RADIUS_FWHM)
     columns, rows = column[:, None] + footprint.dx, row[:, None] + footprint.dy
     allowed = _allowed(columns, rows, (ny, nx), margin_px, radius_px)
-    values = data[np.clip(rows, 0, ny - 1), np.clip(columns, 0, nx - 1)].astype(np.float64)
-    finite = np.isfinite(values)
-    nearest = (np.abs(footprint.dx) <= 1) & (np.abs(footprint.dy) <= 1)
-    blank = (values[:, nearest] == 0.0).all(axis=1)
+    place = np.clip(rows, 0, ny - 1), np.clip(columns, 0, nx - 1)
+    values, present = data[place].astype(np.float64), ~blank[place]
+    near_x, near_y = column[:, None] + _NEAREST[1].ravel(), row[:, None] + _NEAREST[0].ravel()
     reason = np.full(len(x), NoFit.FITTED.value, dtype="U16")
-    reason[blank | ~finite[:, nearest].all(axis=1)] = NoFit.MASKED.value
-    reason[~allowed[:, nearest].all(axis=1)] = NoFit.EDGE.value
+    near = np.clip(near_y, 0, ny - 1), np.clip(near_x, 0, nx - 1)
+    reason[blank[near].any(axis=1)] = NoFit.MASKED.value
+    in_bounds = _allowed(near_x, near_y, (ny, nx), margin_px, radius_px)
+    reason[~in_bounds.all(axis=1)] = NoFit.EDGE.value
     reason[~inside] = NoFit.OUTSIDE.value
     fitted = reason == NoFit.FITTED.value
     background, rms = noise_at(noise.grid, np.where(inside, x, 0.0), np.where(inside, y, 0.0))
-    weight = allowed & finite & fitted[:, None]
+    weight = allowed & present & fitted[:, None]
     pixel = np.where(weight, values - background[:, None], 0.0)
     inverse = np.linalg.inv(beam)
     u, v = columns - x[:, None], rows - y[:, None]

@@ -171,38 +171,60 @@ def parameter_covariance(
     return inverse @ middle @ inverse, stamps.weight.sum(axis=1) - absorbed
 
 
-def amplitude_bias(parameters: FloatArray, stamps: Stamps, covariance: FloatArray) -> FloatArray:
+def amplitude_bias(
+    parameters: FloatArray, stamps: Stamps, correlation: FloatArray, covariance: FloatArray
+) -> FloatArray:
     """Mean excess of amplitudes that were fitted together with a position, (b, k).
 
-    The fit moves to where the noise makes the amplitude largest. To second order the amplitude
-    gains half the curvature of its profile times the variance of the position:
-    ``tr(N_pos Cov_pos) / (2 A N_AA)``, with N the blocks of the normal matrix. It is about
-    ``A / SNR**2``, as Condon's correction ``P - n^2 / P`` is, but for any noise and footprint.
+    The fit moves to where the noise makes the amplitude largest; the excess is about
+    ``A / SNR**2``, as in Condon's correction ``P - n^2 / P``, but depends on noise and footprint.
 
     Parameters
     ----------
     parameters : numpy.ndarray, (b, k, 6)
     stamps : Stamps
+    correlation : numpy.ndarray, (p, p) or (b, p, p)
+        Correlation of the noise between the pixels of a stamp.
     covariance : numpy.ndarray, (b, 3 k, 3 k)
         Of a fit with the shape held.
+
+    Notes
+    -----
+    Second order of the solution of ``J(t) (d - m(t)) = 0`` in the noise n. With H the second
+    derivatives of the model, ``t1 = N^-1 J n`` and ``r = n - J^T t1`` the residual:
+    ``t2 = N^-1 (H[t1] r - J H[t1, t1] / 2)``. In its mean, ``<t1 t1^T>`` is the covariance and
+    ``<t1 r^T> = N^-1 J C - Cov J``, which is zero in white noise only (Box 1971).
     """
     n_batch, n_components = parameters.shape[:2]
-    jacobian = _jacobian(parameters, stamps, N_HELD)
-    jacobian = jacobian.reshape(n_batch, n_components, N_HELD, -1)
+    gaussian, unit, u, v = _components(parameters, stamps)
+    jacobian = _jacobian_of(parameters, gaussian, unit, u, v, N_HELD)
+    inverse = _inverse(jacobian @ jacobian.swapaxes(1, 2))
+    with_residual = inverse @ (jacobian @ correlation) - covariance @ jacobian
+    second = _second_derivatives(parameters, gaussian, unit, u, v)
+    own = np.arange(n_components)
     blocks = covariance.reshape(n_batch, n_components, N_HELD, n_components, N_HELD)
-    bias = np.empty((n_batch, n_components))
-    for component in range(n_components):
-        own = jacobian[:, component]
-        normal = own @ own.swapaxes(1, 2)
-        variance = blocks[:, component, :, component]
-        gain = (
-            normal[:, 1, 1] * variance[:, 1, 1]
-            + 2.0 * normal[:, 1, 2] * variance[:, 1, 2]
-            + normal[:, 2, 2] * variance[:, 2, 2]
-        )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            bias[:, component] = gain / (2.0 * parameters[:, component, 0] * normal[:, 0, 0])
-    return bias
+    variance = blocks[:, own, :, own].swapaxes(0, 1)
+    # Plain sums: the order in which einsum adds may depend on the size of the batch.
+    curved = (second * variance[:, :, :, :, None]).sum(axis=(1, 2, 3))
+    along = with_residual.reshape(n_batch, n_components, 1, N_HELD, -1)
+    pull = (second * along).sum(axis=(3, 4)).reshape(n_batch, -1, 1)
+    shift = inverse @ (pull - 0.5 * (jacobian @ curved[:, :, None]))
+    return np.asarray(shift.reshape(n_batch, n_components, N_HELD)[:, :, 0])
+
+
+def _second_derivatives(
+    parameters: FloatArray, gaussian: FloatArray, unit: FloatArray, u: FloatArray, v: FloatArray
+) -> FloatArray:
+    """Of each component by its amplitude and position, (b, k, 3, 3, p)."""
+    q_xx, q_xy, q_yy = (parameters[:, :, i, None] for i in (3, 4, 5))
+    along_x, along_y = q_xx * u + q_xy * v, q_xy * u + q_yy * v
+    second = np.zeros((*gaussian.shape[:2], N_HELD, N_HELD, gaussian.shape[2]))
+    second[:, :, 0, 1] = second[:, :, 1, 0] = unit * along_x
+    second[:, :, 0, 2] = second[:, :, 2, 0] = unit * along_y
+    second[:, :, 1, 1] = gaussian * (along_x**2 - q_xx)
+    second[:, :, 1, 2] = second[:, :, 2, 1] = gaussian * (along_x * along_y - q_xy)
+    second[:, :, 2, 2] = gaussian * (along_y**2 - q_yy)
+    return second
 
 
 def _components(

@@ -17,8 +17,10 @@ from trap_ops.records.images import ImageRow
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import Requests
 from trap_ops.records.sources import Sources
+from trap_ops.science.beam import fwhm_of_covariance
 from trap_ops.science.forced_fits import fit_positions, upper_limits
 from trap_ops.science.geometry import pixel_beam
+from trap_ops.science.masks import blank_pixels
 from trap_ops.science.sky_plane import to_pixels
 from trap_ops.science.sources import forced_sources, systematic_error_arcsec
 from trap_ops.stages.context import StageContext, input_hash, stage
@@ -68,8 +70,10 @@ def measure_in_pixels(
     image = read_image(path)
     beam = pixel_beam(image.beam, image.pixel_matrix_deg)
     x, y = to_pixels(image.wcs, requests.ra_deg, requests.dec_deg)
+    blank = blank_pixels(image.pixels, fwhm_of_covariance(beam))
     fits = fit_positions(
         image.pixels,
+        blank,
         x,
         y,
         noise,

@@ -123,3 +123,53 @@ def test_a_grid_of_one_node_is_flat() -> None:
     background, rms = noise_at(grid, np.array([-3.0, 5.0, 99.0]), np.array([0.0, 5.0, 99.0]))
     assert background.tolist() == [2.0] * 3
     assert rms.tolist() == [3.0] * 3
+
+
+def test_one_huge_pixel_falsifies_no_cell() -> None:
+    """Running sums from the lowest value on would drown in it."""
+    clean = noise_grid(noise(CELL, CELL), None, CELL)
+    for garbage in (-1e5, -1e12, -1e30, 1e30):
+        data = noise(CELL, CELL)
+        data[7, 7] = garbage
+        grid = noise_grid(data, None, CELL)
+        median, sigma = slow_clip(np.delete(data.ravel(), 7 * CELL + 7))
+        assert grid.background[0, 0] == pytest.approx(median, abs=1e-3), garbage
+        assert grid.rms[0, 0] == pytest.approx(sigma, rel=1e-3), garbage
+        assert grid.rms[0, 0] == pytest.approx(clean.rms[0, 0], rel=0.01), garbage
+
+
+def test_cells_cover_the_unmasked_part_of_an_image() -> None:
+    """SCIENCE 4.1: the bounding box of the unmasked pixels is cut into cells."""
+    data = noise(300, 200)
+    mask = np.ones(data.shape, dtype=bool)
+    mask[100:228, 40:168] = False
+    inside = noise_grid(data[100:228, 40:168], None, CELL)
+    grid = noise_grid(data, mask, CELL)
+    np.testing.assert_array_equal(grid.rms, inside.rms)
+    np.testing.assert_array_equal(grid.background, inside.background)
+    assert (grid.x0, grid.y0) == (inside.x0 + 40, inside.y0 + 100)
+
+
+@pytest.mark.parametrize("radius", [20.0, 60.0, 120.0])
+def test_a_circle_in_a_wide_cell_is_measured(radius: float) -> None:
+    data = noise(512, 512)
+    y, x = np.mgrid[0:512, 0:512] - 255.5
+    grid = noise_grid(data, np.hypot(x, y) >= radius, 360.0)
+    n_pixels = np.pi * radius**2
+    assert grid.rms[0, 0] == pytest.approx(1.0, abs=5.0 / np.sqrt(2.0 * n_pixels))
+
+
+def test_sparse_pixels_serve_where_there_are_no_better_cells() -> None:
+    data = noise(256, 256)
+    mask = np.random.default_rng(1).uniform(size=data.shape) > 0.1
+    grid = noise_grid(data, mask, 64)
+    # 410 pixels a cell.
+    assert np.abs(grid.rms - 1.0).max() < 5.0 / np.sqrt(2.0 * 400)
+
+
+def test_single_nodes_are_smoothed_away() -> None:
+    """A 3 x 3 median over the nodes: one cell with other noise does not stand out."""
+    data = noise(256, 256)
+    data[96:128, 96:128] *= 5.0
+    grid = noise_grid(data, None, CELL)
+    assert grid.rms.max() < 1.2

@@ -140,3 +140,15 @@ def test_the_mask_of_sources_reaches_0_6_beams_beyond_them(fwhm: float) -> None:
     wanted = ndimage.maximum_filter(pixels, size=side, mode="constant").astype(bool)
     np.testing.assert_array_equal(source_mask(islands, fwhm), wanted)
     assert wanted.any()
+
+
+def test_a_faint_maximum_belongs_to_its_bright_neighbours() -> None:
+    """One below the detection threshold is no component of its own, however deep the saddle."""
+    bright = [(15, 30, 60), (45, 30, 50)]
+    faint = sky([*bright, (30, 30, 7.5)])
+    # A ridge above the analysis threshold joins them.
+    faint[30, 15:46] = np.maximum(faint[30, 15:46], 3.5)
+    assert peaks_of(faint) == [(15, 30), (45, 30)]
+    brighter = sky([*bright, (30, 30, 8.5)])
+    brighter[30, 15:46] = np.maximum(brighter[30, 15:46], 3.5)
+    assert peaks_of(brighter) == [(15, 30), (30, 30), (45, 30)]

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from trap_ops.records.images import NoiseGrid, NoiseModel
-from trap_ops.science.beam import beam_covariance
-from trap_ops.science.forced_fits import fit_positions, upper_limits
+from trap_ops.science.beam import FWHM_PER_SIGMA, beam_covariance, fwhm_of_covariance
+from trap_ops.science.component_fits import HELD_RADIUS_FWHM
+from trap_ops.science.footprints import make_footprint
+from trap_ops.science.forced_fits import ForcedFits, fit_positions, upper_limits
+from trap_ops.science.masks import blank_pixels
 from trap_ops.science.noise import gaussian_autocorrelation
 from trap_ops.simulate.noise import NoiseKind, correlated_noise
 from trap_ops.simulate.series import add_gaussians
 
 BEAM = beam_covariance(7.0, 5.0, 30.0, [[-1.0, 0.0], [0.0, 1.0]])
 SIZE = 512
-OPTIONS = {"margin_px": 0, "radius_px": 0.0}
 
 
 def noise_model(kind: NoiseKind = "natural", rms: float = 1.0, level: float = 0.0) -> NoiseModel:
     grid = NoiseGrid(np.full((1, 1), level), np.full((1, 1), rms), 256.0, 256.0, 512.0, 512.0)
     scale = 1.0 if kind == "natural" else 2.0
     return NoiseModel(grid, gaussian_autocorrelation(BEAM, scale), rms, rms)
+
+
+def fit(
+    data: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    noise: NoiseModel | None = None,
+    margin_px: int = 0,
+    radius_px: float = 0.0,
+) -> ForcedFits:
+    blank = blank_pixels(data, fwhm_of_covariance(BEAM))
+    return fit_positions(
+        data, blank, x, y, noise or noise_model(), BEAM, margin_px=margin_px, radius_px=radius_px
+    )
 
 
 def positions(step: int = 32) -> tuple[np.ndarray, np.ndarray]:
@@ -32,9 +50,9 @@ def positions(step: int = 32) -> tuple[np.ndarray, np.ndarray]:
 def test_a_point_source_without_noise_has_its_flux() -> None:
     x, y = positions()
     flux = np.random.default_rng(2).uniform(-5.0, 50.0, len(x))
-    data = np.zeros((SIZE, SIZE), dtype=np.float32)
+    data = np.full((SIZE, SIZE), 3.0, dtype=np.float32)
     add_gaussians(data, x, y, flux, BEAM)
-    found = fit_positions(data + np.float32(3.0), x, y, noise_model(level=3.0), BEAM, **OPTIONS)
+    found = fit(data, x, y, noise_model(level=3.0))
     np.testing.assert_allclose(found.peak, flux, atol=2e-5)
     assert found.background == pytest.approx(3.0)
     assert found.chisq.max() < 1e-6
@@ -47,7 +65,7 @@ def test_errors_are_the_scatter_of_empty_sky(kind: NoiseKind) -> None:
     pulls = []
     for seed in range(4):
         data = correlated_noise((SIZE, SIZE), BEAM, kind, np.random.default_rng(seed))
-        found = fit_positions(data * 2, x, y, noise_model(kind, 2.0), BEAM, **OPTIONS)
+        found = fit(data * 2, x, y, noise_model(kind, 2.0))
         pulls.append(found.peak / found.peak_err)
     pull = np.concatenate(pulls)
     # 3844 positions: 1.1 per cent in the scatter, 1.6 in the mean; four sigma.
@@ -58,10 +76,10 @@ def test_errors_are_the_scatter_of_empty_sky(kind: NoiseKind) -> None:
 def test_a_measurement_does_not_know_its_batch_mates() -> None:
     data = correlated_noise((SIZE, SIZE), BEAM, "natural", np.random.default_rng(3))
     x, y = positions()
-    together = fit_positions(data, x, y, noise_model(), BEAM, **OPTIONS)
+    together = fit(data, x, y)
     order = np.random.default_rng(4).permutation(len(x))
     for part in (order[:1], order[1:100], order[100:]):
-        alone = fit_positions(data, x[part], y[part], noise_model(), BEAM, **OPTIONS)
+        alone = fit(data, x[part], y[part])
         for name in ("peak", "peak_err", "snr", "chisq", "reduced_chisq"):
             np.testing.assert_array_equal(getattr(alone, name), getattr(together, name)[part])
 
@@ -72,7 +90,7 @@ def test_what_cannot_be_measured_says_why() -> None:
     data[200:210, 200:210] = 0.0
     x = np.array([-1.0, np.nan, 0.0, 4.0, 100.0, 101.0, 205.0, 256.0, 300.0])
     y = np.array([50.0, 50.0, 50.0, 50.0, 100.0, 101.0, 205.0, 256.0, 511.6])
-    found = fit_positions(data, x, y, noise_model(), BEAM, **OPTIONS)
+    found = fit(data, x, y)
     assert found.reason.tolist() == [
         "outside_image", "outside_image", "edge", "", "masked", "masked", "masked", "",
         "outside_image",
@@ -85,23 +103,63 @@ def test_what_cannot_be_measured_says_why() -> None:
 def test_margin_and_radius_bound_what_is_measured() -> None:
     data = np.ones((SIZE, SIZE), dtype=np.float32)
     x, y = np.array([255.5, 30.0, 478.0]), np.array([255.5, 255.5, 255.5])
-    found = fit_positions(data, x, y, noise_model(), BEAM, margin_px=40, radius_px=0.0)
+    found = fit(data, x, y, margin_px=40, radius_px=0.0)
     assert found.reason.tolist() == ["", "edge", "edge"]
-    found = fit_positions(data, x, y, noise_model(), BEAM, margin_px=0, radius_px=225.0)
+    found = fit(data, x, y, margin_px=0, radius_px=225.0)
     assert found.reason.tolist() == ["", "edge", ""]
 
 
 def test_a_pixel_without_data_further_out_takes_no_part() -> None:
-    data = np.zeros((SIZE, SIZE), dtype=np.float32)
+    data = np.full((SIZE, SIZE), 1.0, dtype=np.float32)
     x, y = np.array([100.0]), np.array([100.0])
     add_gaussians(data, x, y, np.array([10.0]), BEAM)
     data[102, 100] = np.nan
-    found = fit_positions(data, x, y, noise_model(), BEAM, **OPTIONS)
+    found = fit(data, x, y, noise_model(level=1.0))
     assert found.peak[0] == pytest.approx(10.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("distance_px", [0.0, 1.0, 1.4, 2.0, 3.0])
+def test_a_blank_border_of_zeros_is_as_one_of_nan(distance_px: float) -> None:
+    """Imagers write either; a source beside one must not lose its light into the other."""
+    data = correlated_noise((SIZE, SIZE), BEAM, "natural", np.random.default_rng(6))
+    x, y = np.array([100.0 + distance_px]), np.array([250.3])
+    add_gaussians(data, x, y, np.array([100.0]), BEAM)
+    found = []
+    for value in (0.0, np.nan):
+        data[:, :100] = value
+        found.append(fit(data, x, y))
+    zeros, nans = found
+    assert zeros.reason[0] == nans.reason[0] == ("masked" if distance_px < 0.5 else "")
+    assert zeros.peak[0] == pytest.approx(nans.peak[0], nan_ok=True, rel=1e-12)
+    if distance_px >= 0.5:
+        assert abs(zeros.peak[0] - 100.0) < 4.0 * zeros.peak_err[0]
+
+
+def test_a_wide_beam_needs_its_nearest_pixels_too() -> None:
+    """Its footprint is thinned out, so the neighbours of the centre are not in it."""
+    beam = beam_covariance(40.0, 40.0, 0.0, [[-1.0, 0.0], [0.0, 1.0]])
+    data = np.ones((SIZE, SIZE), dtype=np.float32)
+    data[200, 201] = np.nan
+    noise = replace(noise_model(), correlation=gaussian_autocorrelation(beam, 1.0))
+    x, y = np.array([200.0, 300.0]), np.array([200.0, 300.0])
+    found = fit_positions(data, ~np.isfinite(data), x, y, noise, beam, margin_px=0, radius_px=0.0)
+    assert found.reason.tolist() == ["masked", ""]
+
+
+def test_goodness_of_fit_counts_independent_pixels() -> None:
+    """SCIENCE 4.8: chi-squared times the beam's pi a b (half widths) over the number of pixels."""
+    data = correlated_noise((SIZE, SIZE), BEAM, "natural", np.random.default_rng(7))
+    x, y = positions(64)
+    found = fit(data, x, y)
+    major, minor = np.sqrt(np.linalg.eigvalsh(BEAM)) * FWHM_PER_SIGMA / 2.0
+    n_pixels = len(make_footprint(BEAM, HELD_RADIUS_FWHM))
+    np.testing.assert_allclose(
+        found.reduced_chisq, found.chisq * np.pi * major * minor / n_pixels, rtol=1e-12
+    )
+
+
 def test_no_positions_is_no_work() -> None:
-    found = fit_positions(np.zeros((9, 9), np.float32), [], [], noise_model(), BEAM, **OPTIONS)
+    found = fit(np.ones((9, 9), np.float32), np.empty(0), np.empty(0))
     assert len(found.peak) == 0
 
 

@@ -147,18 +147,27 @@ def test_errors_are_the_scatter_in_correlated_noise(shape_free: bool) -> None:
     assert fit.chi2.mean() == pytest.approx(expected[0], rel=0.05)
 
 
-def test_the_bias_of_an_amplitude_is_that_of_many_fits() -> None:
+@pytest.mark.parametrize("radius_px", [2.5, 4.0, 100.0])
+@pytest.mark.parametrize("white", [True, False])
+def test_the_bias_of_an_amplitude_is_that_of_many_fits(radius_px: float, white: bool) -> None:
     n = 4000
     noise, correlation = correlated(n, 10)
-    truth = np.tile([[[10.0, 0.0, 0.0, 1 / SIGMA**2, 0.0, 1 / SIGMA**2]]], (n, 1, 1))
+    if white:
+        noise = np.random.default_rng(10).normal(0.0, 1.0, noise.shape)
+        correlation = np.eye(SIZE**2)
+    # So bright that the third order is small, so faint that the second is seen.
+    peak = 10.0 if not white else 4.0 if radius_px < 3.0 else 2.0
+    truth = np.tile([[[peak, 0.0, 0.0, 1 / SIGMA**2, 0.0, 1 / SIGMA**2]]], (n, 1, 1))
     stamps = stamps_of(images(truth) + noise)
+    weight = (np.hypot(stamps.x, stamps.y) <= radius_px).astype(float)
+    stamps = Stamps(stamps.value * weight, stamps.x, stamps.y, weight)
     fit = fit_gaussians(stamps, truth, shape_free=False, **OPTIONS)
     one = stamps.take(np.array([0]))
     covariance, _ = parameter_covariance(truth[:1], one, correlation, shape_free=False)
-    bias = amplitude_bias(truth[:1], one, covariance)[0, 0]
+    bias = amplitude_bias(truth[:1], one, correlation, covariance)[0, 0]
     error = np.sqrt(covariance[0, 0, 0] / n)
     assert bias > 4 * error
-    assert fit.parameters[:, 0, 0].mean() - 10.0 == pytest.approx(bias, abs=4 * error)
+    assert fit.parameters[:, 0, 0].mean() - peak == pytest.approx(bias, abs=4 * error)
 
 
 def test_pixels_that_say_nothing_give_nan_errors() -> None:
