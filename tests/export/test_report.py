@@ -31,7 +31,8 @@ from export.conftest import (
 from trap_ops.config.model import Configuration
 from trap_ops.export import report
 from trap_ops.export.report import safe_name, write_report
-from trap_ops.export.wording import NOT_MEASURED, visible
+from trap_ops.export.wording import NOT_MEASURED
+from trap_ops.records.names import visible
 from trap_ops.records.sky import FAILED, FITTED, SKIPPED, FitKind
 from trap_ops.science.forced_fits import NoFit
 from trap_ops.science.sky_history import EXPIRED, FOUNDED_THIS_STEP

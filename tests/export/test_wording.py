@@ -92,8 +92,3 @@ def test_times_and_frequencies() -> None:
     assert wording.frequency(1.4e9) == "1.4 GHz"
     assert wording.count(1, "image") == "1 image"
     assert wording.count(0, "image") == "0 images"
-
-
-def test_what_changes_other_characters_unseen_is_written_out() -> None:
-    assert wording.visible("a\u202eb\x1b[31m\x00") == "a\\u202eb\\u001b[31m\\u0000"
-    assert wording.visible("zwei\nZeilen, ü, 日本") == "zwei\nZeilen, ü, 日本"

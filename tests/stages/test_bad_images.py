@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from stages.conftest import Run, checksum, counts
 from trap_ops.errors import ConfigError
+from trap_ops.records.runs import MonitorPosition
 from trap_ops.store.database import Store
 from trap_ops.store.datasets import dataset_id
 from trap_ops.store.outcomes import rejected_units
@@ -128,6 +129,55 @@ def test_only_bad_images_give_a_report_and_no_sources(
     reports = run(store, [tmp_path / "text.fits"])
     assert reports[-1].stage == "publish"
     assert list(rejected(store)) == ["text.fits"]
+
+
+def test_a_file_that_was_mended_is_not_rejected_any_more(
+    store: Store, easy: list[Path], run: Run, tmp_path: Path
+) -> None:
+    night = tmp_path / "night"
+    night.mkdir()
+    files = [Path(shutil.copy(path, night)) for path in easy]
+    files[1].write_bytes(easy[1].read_bytes()[:40000])
+    run(store, [night, tmp_path / "mistyped"])
+    assert list(rejected(store)) == ["mistyped", files[1].name]
+    run(store, [night])
+    assert list(rejected(store)) == [files[1].name]
+    shutil.copy(easy[1], files[1])
+    run(store, [night])
+    assert rejected(store) == {}
+
+
+def test_names_and_headers_of_any_kind_stop_no_run(
+    store: Store, easy: list[Path], run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    night = tmp_path / "night"
+    night.mkdir()
+    changed_copy(easy[0], night / "a.fits", TELESCOP="X" * 300)
+    for place in (10, 900):  # The second one is in the pixels: another content.
+        raw = bytearray(easy[1].read_bytes())
+        raw[-place] ^= 1
+        (night / f"new\nline-{place}.fits").write_bytes(raw)
+    (night / "forged\n.fits").write_bytes(b"SIMPLE")
+    nowhere = [f"/{'x' * 3000}", f"/{'日' * 1050}", "/nul\x00", "/no\x1b[31m", "/no\x1b[31m"]
+    reports = run(store, [night, *nowhere])
+    assert counts(reports, "extract_sources")["images"] == 3
+    assert len(rejected(store)) == 5
+    shown = [name + message for name, (_, message) in rejected(store).items()]
+    shown += [record.getMessage() for record in caplog.records]
+    assert any("forged\\u000a.fits" in text for text in shown)
+    assert not any(set("\n\x00\x1b") & set(text) for text in shown)
+    run(store, [night, *nowhere])
+    assert len(rejected(store)) == 5
+
+
+@pytest.mark.parametrize("name", ["x" * 101, "a\x00b"])
+def test_names_that_cannot_be_kept_are_refused(
+    name: str, store: Store, easy: list[Path], run: Run
+) -> None:
+    with pytest.raises(ConfigError, match="the name of a dataset has"):
+        run(store, easy[:1], name)
+    with pytest.raises(ConfigError, match=r"the monitoring position \(123.0, 35.0\) has"):
+        run(store, easy[:1], monitor=[MonitorPosition(123.0, 35.0, name)])
 
 
 def test_file_that_changes_between_stages_is_rejected(

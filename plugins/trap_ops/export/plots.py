@@ -16,8 +16,8 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from trap_ops.export.axes import Scale, Tick, date_ticks, linear_ticks, log_ticks
-from trap_ops.export.wording import visible
 from trap_ops.records.arrays import FloatArray, IntArray, Mask
+from trap_ops.records.names import visible
 
 _WIDTH = 780.0
 _LEFT, _RIGHT = 58.0, 14.0

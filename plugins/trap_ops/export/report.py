@@ -16,6 +16,7 @@ from trap_ops.export.candidates import anchor, kind_class, view_candidates
 from trap_ops.export.contents import Contents, load_contents
 from trap_ops.export.light_curves import CurveView, view_light_curve
 from trap_ops.export.plots import Cloud, eta_v
+from trap_ops.records.names import visible
 from trap_ops.records.runs import RunRecord
 from trap_ops.science.candidates import CandidateKind
 from trap_ops.store.database import Store
@@ -118,7 +119,7 @@ def render_report(contents: Contents) -> str:
 def _shown(value: object) -> object:
     """What the template writes for a value, before it is escaped."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return wording.visible(value)
+        return visible(value)
     return value
 
 

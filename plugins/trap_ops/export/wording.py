@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -29,14 +28,7 @@ NOT_MEASURED = {
     "expired": "not asked for any more: not seen in too many images",
     "founded_this_step": "the source was first seen in this very time step",
 }
-# Characters that are not seen but change how others are: control codes and directions of writing.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _STOKES = {1: "I", 2: "Q", 3: "U", 4: "V"}
-
-
-def visible(text: str) -> str:
-    """Write characters that would change others unseen as their codes: a name may hold any."""
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def superscript(exponent: int) -> str:

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trap_ops.errors import ConfigError, ImageError
-
-# The classic width of column image.url.
-_MAX_PATH = 1024
+from trap_ops.records.names import MAX_PATH_BYTES, shown_path
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,13 @@ def find_files(
         If the inputs lead to no file that may be read.
     """
     paths: set[Path] = set()
-    refused: list[tuple[str, ImageError]] = []
+    refused: dict[str, ImageError] = {}
     inputs = [item.strip() for item in inputs if item.strip()]
     for item in inputs:
         try:
             matches = _expand(item)
         except ImageError as error:
-            refused.append((_readable(Path(item)), error))
+            refused[shown_path(item)] = error
             continue
         for match in matches:
             found = _of_directory(match, suffixes) if match.is_dir() else [match]
@@ -56,21 +54,21 @@ def find_files(
                 try:
                     paths.add(_storable(_confined(path, data_roots)))
                 except ImageError as error:
-                    refused.append((_readable(path), error))
+                    refused[shown_path(path)] = error
     if not paths:
-        asked = "; ".join(str(error) for _, error in refused)
-        asked = asked or ", ".join(_readable(Path(item)) for item in inputs) or "(nothing)"
+        asked = "; ".join(map(str, refused.values()))
+        asked = asked or ", ".join(map(shown_path, inputs)) or "(nothing)"
         msg = (
             f"no image files: {asked}; give files, directories with {'/'.join(suffixes)} files, "
             "or globs, as absolute paths"
         )
         raise ConfigError(msg, inputs=inputs)
-    return FoundFiles(tuple(sorted(paths)), tuple(refused))
+    return FoundFiles(tuple(sorted(paths)), tuple(refused.items()))
 
 
 def _expand(item: str) -> list[Path]:
     path = Path(item).expanduser()
-    name = _readable(Path(item))
+    name = shown_path(item)
     if not path.is_absolute():
         msg = f"{name}: not an absolute path; tasks run in directories of their own"
         raise ImageError(msg, reason="relative path")
@@ -94,21 +92,18 @@ def _of_directory(directory: Path, suffixes: Sequence[str]) -> list[Path]:
 
 def _storable(path: Path) -> Path:
     """Return a path that fits a text column of the results database."""
-    if _readable(path) != str(path):
-        msg = f"{_readable(path)}: the name is not in UTF-8; rename the file"
-        raise ImageError(msg, reason="file name")
-    if len(str(path)) > _MAX_PATH:
+    try:
+        size = len(str(path).encode())
+    except UnicodeEncodeError as error:
+        msg = f"{shown_path(path)}: the name is not in UTF-8; rename the file"
+        raise ImageError(msg, reason="file name") from error
+    if size > MAX_PATH_BYTES:
         msg = (
-            f"{path}: the path has {len(str(path))} characters, and {_MAX_PATH} can be kept; move "
-            "the file or link to it"
+            f"{shown_path(path)}: the path has {size} bytes, and {MAX_PATH_BYTES} can be kept; "
+            "move the file to a shorter one"
         )
         raise ImageError(msg, reason="file name")
     return path
-
-
-def _readable(path: Path) -> str:
-    """Path as text, with bytes that are not UTF-8 as escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _confined(path: Path, data_roots: Sequence[str]) -> Path:
@@ -116,7 +111,7 @@ def _confined(path: Path, data_roots: Sequence[str]) -> Path:
     roots = [Path(root).expanduser().resolve() for root in data_roots]
     if roots and not any(resolved.is_relative_to(root) for root in roots):
         msg = (
-            f"{_readable(path)}: leads outside the data roots of this site "
+            f"{shown_path(path)}: leads outside the data roots of this site "
             f"({', '.join(data_roots)})"
         )
         raise ImageError(msg, reason="outside the data roots")

@@ -30,11 +30,14 @@ from trap_ops.images.header import (
 )
 from trap_ops.records.arrays import FloatArray, Image
 from trap_ops.records.images import Beam, ImageFile
+from trap_ops.records.names import one_line
 
 _IMAGE_HDUS = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 _HASH_CHUNK = 1 << 20
 # A FITS file is a whole number of these.
 _BLOCK = 2880
+# The width of column image.telescope.
+_MAX_TELESCOPE = 64
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def read_header(path: Path) -> ImageFile:
             file_size=status.st_size,
             file_mtime_ns=status.st_mtime_ns,
             header_sha256=hashlib.sha256(header.tostring().encode("ascii", "replace")).hexdigest(),
-            telescope=str(header.get("TELESCOP", "")).strip(),
+            telescope=str(header.get("TELESCOP", "")).strip()[:_MAX_TELESCOPE],
             stokes=read_stokes(header),
             freq_eff_hz=frequency,
             freq_bw_hz=bandwidth,
@@ -188,11 +191,11 @@ def _open(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Put the name of the file before the message of what is wrong with it."""
+    """Put the name of the file before the message of what is wrong with it, all in one line."""
     try:
         yield
     except ImageError as error:
-        msg = f"{path.name}: {error.message}"
+        msg = one_line(f"{path.name}: {error.message}")
         raise ImageError(
             msg, reason=error.reason, passing=error.passing, **error.details
         ) from error

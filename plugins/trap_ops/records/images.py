@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from trap_ops.records.arrays import FloatArray
+from trap_ops.records.names import one_line
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,11 @@ class ImageRow:
             self.file_name,
             self.content_sha256 or self.header_sha256,
         )
+
+    @property
+    def shown_name(self) -> str:
+        """Name of the file for messages and logs."""
+        return one_line(self.file_name)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _extract_one(context: StageContext, row: ImageRow, key: str) -> int:
             detections.delete_blind(connection, row.id)
             images.set_verdicts(context.store, connection, {row.id: verdict})
             save_outcomes(connection, context.run.dataset, context.run.id, [outcome])
-        logger.warning("%s rejected: %s", row.file_name, error)
+        logger.warning("%s rejected: %s", row.shown_name, error)
         return 0
     settings = context.run.configuration.extraction
     with context.store.write() as connection:
@@ -81,7 +81,7 @@ def _extract_one(context: StageContext, row: ImageRow, key: str) -> int:
         seconds = time.perf_counter() - started
         outcome = Outcome(STAGE, str(row.id), row.id, DONE, key, seconds=seconds)
         save_outcomes(connection, context.run.dataset, context.run.id, [outcome])
-    logger.info("%s: %d sources in %.2f s", row.file_name, len(sources), seconds)
+    logger.info("%s: %d sources in %.2f s", row.shown_name, len(sources), seconds)
     return len(sources)
 
 
@@ -93,7 +93,7 @@ def _measure(context: StageContext, row: ImageRow) -> tuple[Sources, NoiseModel]
     extraction = extract(image.pixels, pixel_beam(image.beam, image.pixel_matrix_deg), settings)
     if extraction is None:
         msg = (
-            f"{row.file_name}: no part of it has noise to measure sources against (too few valid "
+            f"{row.shown_name}: no part of it has noise to measure sources against (too few valid "
             "pixels inside margin and radius, or all of them equal)"
         )
         raise ImageError(msg, reason="no noise")

@@ -127,7 +127,7 @@ def _fit_one(context: StageContext, row: ImageRow, requests: Requests, measure: 
     try:
         fits = measure(context, row, requests)
     except ImageError as error:
-        logger.warning("%s: no forced fits: %s", row.file_name, error)
+        logger.warning("%s: no forced fits: %s", row.shown_name, error)
         with context.store.write() as connection:
             forced_fits.fail_requests(connection, row.id, FILE_MISSING)
             _save_outcome(context, connection, row, started, error)
@@ -159,7 +159,7 @@ def _fit_one(context: StageContext, row: ImageRow, requests: Requests, measure: 
         _save_outcome(context, connection, row, started)
     seconds = time.perf_counter() - started
     logger.info(
-        "%s: %d of %d forced fits in %.2f s", row.file_name, fitted.sum(), len(requests), seconds
+        "%s: %d of %d forced fits in %.2f s", row.shown_name, fitted.sum(), len(requests), seconds
     )
     return int(fitted.sum())
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from trap_ops.records.images import ImageRow, RejectReason, Verdict
+from trap_ops.records.names import shown_path
 from trap_ops.records.runs import StageReport
 from trap_ops.science.quality import judge
 from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
@@ -80,7 +81,9 @@ def _judge_in_order(
                 False, RejectReason.FILE_UNUSABLE, "its pixels cannot be read; see measure_quality"
             )
         elif original is not row:
-            verdict = Verdict(False, RejectReason.DUPLICATE, f"the same bytes as {original.path}")
+            verdict = Verdict(
+                False, RejectReason.DUPLICATE, f"the same bytes as {shown_path(original.path)}"
+            )
         else:
             verdict = judge(row, earlier[-settings.rms_history_images :], settings)
         if verdict.accepted:
@@ -100,7 +103,7 @@ def _save(
         result = ACCEPTED if verdict.accepted else REJECTED
         reason = "" if verdict.reason is None else images.reason_text(verdict.reason)
         if not verdict.accepted:
-            logger.warning("%s rejected: %s", rows[image_id].file_name, verdict.comment)
+            logger.warning("%s rejected: %s", rows[image_id].shown_name, verdict.comment)
         outcomes.append(
             Outcome(
                 STAGE,

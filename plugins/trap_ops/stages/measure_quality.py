@@ -64,7 +64,7 @@ def _measure_one(context: StageContext, row: ImageRow, key: str) -> None:
         save_outcomes(connection, context.run.dataset, context.run.id, [timed])
     logger.info(
         "%s: %s in %.2f s",
-        row.file_name,
+        row.shown_name,
         outcome.message or f"rms {quality.rms_jy:.4g} Jy/beam",
         seconds,
     )

@@ -17,6 +17,7 @@ from trap_ops.errors import ConfigError, ImageError
 from trap_ops.images.discovery import find_files
 from trap_ops.images.fits import read_header
 from trap_ops.records.images import Geometry, ImageFile, ImageRow, Region
+from trap_ops.records.names import check_name, shown_path
 from trap_ops.records.runs import MonitorPosition, RunRecord, RunRequest, StageReport
 from trap_ops.science.bands import assign_bands
 from trap_ops.science.coordinates import sexagesimal_name, unit_vectors, wrap_ra
@@ -31,6 +32,7 @@ from trap_ops.store.outcomes import (
     REJECTED,
     Outcome,
     finished_images,
+    forget_files,
     forget_outcomes,
     save_outcomes,
 )
@@ -89,6 +91,7 @@ def register_images(
     StoreError
         If another run has the dataset.
     """
+    check_name(request.dataset, "a dataset")
     store.prepare()
     # What counts as an image file must be known before any header, so before "auto" can choose.
     named = "default" if request.configuration == "auto" else request.configuration
@@ -126,7 +129,7 @@ def _read_headers(paths: Sequence[Path]) -> _Headers:
         try:
             headers.good.append(read_header(path))
         except ImageError as error:
-            headers.bad.append((str(path), error))
+            headers.bad.append((shown_path(path), error))
     headers.good.sort(
         key=lambda f: (f.start, f.freq_eff_hz, f.stokes, f.file_name, f.header_sha256)
     )
@@ -134,7 +137,7 @@ def _read_headers(paths: Sequence[Path]) -> _Headers:
 
 
 def _checked(position: MonitorPosition) -> MonitorPosition:
-    """Return a monitoring position that is on the sky, wrapped and named."""
+    """Return a monitoring position that is on the sky, wrapped and well named."""
     ra, dec = position.ra_deg, position.dec_deg
     if not (-360.0 <= ra <= 360.0 and -90.0 <= dec <= 90.0):
         msg = (
@@ -144,6 +147,7 @@ def _checked(position: MonitorPosition) -> MonitorPosition:
         raise ConfigError(msg, ra_deg=ra, dec_deg=dec)
     wrapped = float(wrap_ra(ra))
     name = position.name or f"monitor {sexagesimal_name(wrapped, dec)}"
+    check_name(name, f"the monitoring position ({ra}, {dec})")
     return MonitorPosition(wrapped, dec, name)
 
 
@@ -212,6 +216,8 @@ def _save(context: StageContext, headers: _Headers, positions: list[MonitorPosit
             )
             for path, error in headers.bad
         ]
+        # What an earlier run could not use stands in that run's report; it may be mended by now.
+        forget_files(connection, record.dataset)
         save_outcomes(connection, record.dataset, record.id, outcomes)
 
 

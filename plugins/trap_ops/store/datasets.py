@@ -17,8 +17,6 @@ from trap_ops.store.rows import fetch_columns, insert_rows
 from trap_ops.store.runs import now
 from trap_ops.store.schema import candidate, config, dataset, image, run, runningcatalog
 
-MAX_NAME_LENGTH = 100
-
 
 @dataclass(frozen=True)
 class DatasetSummary:
@@ -47,11 +45,8 @@ def open_dataset(
     Raises
     ------
     ConfigError
-        If the name is unusable, or the settings differ from those the dataset was made with.
+        If the settings differ from those the dataset was made with.
     """
-    if not name.strip() or len(name) > MAX_NAME_LENGTH:
-        msg = f"the name of a dataset must have 1 to {MAX_NAME_LENGTH} characters, not {len(name)}"
-        raise ConfigError(msg, name=name)
     settings = dataset_settings(configuration)
     row = connection.execute(
         select(dataset.c.id, dataset.c.settings).where(dataset.c.description == name)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from trap_ops.records.names import one_line
 from trap_ops.store.rows import fetch_columns, id_list
 from trap_ops.store.runs import hostname, now
 from trap_ops.store.schema import image, outcome
@@ -89,6 +90,13 @@ def forget_outcomes(
         connection.execute(delete(outcome).where(condition, outcome.c.image.in_(chosen)))
 
 
+def forget_files(connection: Connection, dataset_id: int) -> None:
+    """Delete the outcomes of files that are no images: each run says anew which it met."""
+    connection.execute(
+        delete(outcome).where(outcome.c.dataset == dataset_id, outcome.c.image.is_(None))
+    )
+
+
 def finished_images(connection: Connection, dataset_id: int, stage: str) -> set[int]:
     """Images for which a stage has a result that stays."""
     outcomes = image_outcomes(connection, dataset_id, stage)
@@ -134,10 +142,10 @@ def rejected_units(connection: Connection, dataset_id: int) -> list[RejectedUnit
     )
     first: dict[str, RejectedUnit] = {}
     for row in connection.execute(query):
-        name = row.file_name or row.unit.rsplit("/", 1)[-1]
+        name = one_line(row.file_name or row.unit.rsplit("/", 1)[-1])
         message = row.message if name in row.message else f"{name}: {row.message}"
         # The stage that met the fault says more than those that only pass it on.
-        path = row.url or row.unit
+        path = one_line(row.url or row.unit)
         first.setdefault(row.unit, RejectedUnit(name, row.stage, row.reason, message, path))
     return sorted(first.values(), key=lambda unit: unit.name)
 

@@ -140,6 +140,16 @@ def test_a_path_too_long_to_be_kept_is_refused(tmp_path: Path) -> None:
     assert "1024 can be kept" in str(found.refused[0][1])
 
 
+def test_an_input_that_is_refused_is_listed_once(tmp_path: Path) -> None:
+    (tmp_path / "b.fits").touch()
+    found = find_files(
+        [str(tmp_path), "/no\x1b[31m/such\nfile", "/no\x1b[31m/such\nfile"], SUFFIXES, []
+    )
+    ((name, error),) = found.refused
+    assert name == "/no\\u001b[31m/such\\u000afile"
+    assert str(error).startswith(f"{name}: no such file")
+
+
 def test_a_name_longer_than_the_system_allows_is_not_found(tmp_path: Path) -> None:
     (tmp_path / "b.fits").touch()
     found = find_files([str(tmp_path), f"/{'x' * 5000}"], SUFFIXES, [])

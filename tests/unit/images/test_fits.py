@@ -32,6 +32,21 @@ def reason_of(reader: Callable[[Path], object], path: Path) -> str:
 # ---- Whole files.
 
 
+def test_a_telescope_of_any_length_can_be_stored(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.fits", {"TELESCOP": "X" * 200})
+    assert read_header(path).telescope == "X" * 64
+
+
+def test_control_characters_of_files_are_written_out(tmp_path: Path) -> None:
+    raw = bytearray(write(tmp_path / "a.fits").read_bytes())
+    place = raw.index(b"SOMETHING")
+    raw[place : place + 5] = b"\x1b[31m"
+    path = tmp_path / "b\n.fits"
+    path.write_bytes(raw)
+    with pytest.raises(ImageError, match=r"^b\\u000a\.fits: .*damaged.*\\x1b\[31m"):
+        read_header(path)
+
+
 def test_header_of_an_image(tmp_path: Path) -> None:
     path = write(tmp_path / "a.fits")
     made = read_header(path)
