@@ -10,11 +10,14 @@ from sqlalchemy import select
 from stages.conftest import Run, checksum
 from trap_ops import local
 from trap_ops.errors import ConfigError, ScienceError, StaleWorker, StoreError
+from trap_ops.records.runs import MonitorPosition
 from trap_ops.stages import context as stage_context
 from trap_ops.stages.context import cut_into_batches, open_context
 from trap_ops.stages.extract_sources import extract_sources
 from trap_ops.store import runs
 from trap_ops.store.database import Store
+from trap_ops.store.datasets import list_datasets
+from trap_ops.store.reports import summarise_sky_sources
 from trap_ops.store.schema import dataset, datasetlock, outcome, stagerun
 from trap_ops.store.schema import run as run_table
 
@@ -112,6 +115,17 @@ def test_time_of_each_stage_and_outcome_of_each_image_are_stored(
         "register_images", "measure_quality", "judge_quality", "extract_sources", "associate",
     ):  # fmt: skip
         assert sum(name == stage for name, _ in outcomes) == len(easy), stage
+
+
+def test_monitoring_positions_are_not_counted_as_sky_sources(
+    store: Store, easy: list[Path], run: Run
+) -> None:
+    run(store, easy)
+    run(store, easy, "monitored", monitor=[MonitorPosition(123.0, 35.0, "the centre")])
+    with store.read() as connection:
+        first, monitored = list_datasets(connection)
+        assert len(summarise_sky_sources(connection, monitored.id).id) == monitored.sources
+    assert monitored.sources == first.sources
 
 
 def test_progress_tells_how_far_a_run_is(store: Store, easy: list[Path], run: Run) -> None:

@@ -20,7 +20,7 @@ from trap_ops.store.schema import candidate, config, dataset, image, run, runnin
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """One line of the list of datasets."""
+    """One line of the list of datasets; monitoring positions are no sources."""
 
     id: int
     name: str
@@ -112,7 +112,7 @@ def list_datasets(connection: Connection) -> list[DatasetSummary]:
         dataset.c.process_start_ts,
         count(image).label("images"),
         count(image, image.c.verdict == "accepted").label("accepted"),
-        count(runningcatalog).label("sources"),
+        count(runningcatalog, runningcatalog.c.mon_src.is_(False)).label("sources"),
         count(candidate).label("candidates"),
         count(run).label("runs"),
     ).order_by(dataset.c.id)
