@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL, make_url
 
 from trap_ops.errors import ConfigError
-from trap_ops.store.database import url_of_connection
+from trap_ops.store.database import database_url, in_memory, url_of_connection
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CONFIGURATIONS = CHECKOUT / "include" / "configs"
@@ -44,25 +43,25 @@ def store_url(environ: Mapping[str, str] = os.environ) -> str:
     Raises
     ------
     ConfigError
-        If it is not a database URL.
+        If it is not the URL of a database that results can be kept in.
     """
     name = "TRAP_DB" if environ.get("TRAP_DB") else "AIRFLOW_CONN_TRAP_STORE"
     url = environ.get(name)
     if not url:
-        return f"sqlite:///{var_dir(environ) / 'results.db'}"
-    try:
-        url = _url_of_json(url) if url.lstrip().startswith("{") else url
-        parsed = make_url(url.replace("postgres://", "postgresql://", 1))
-    except (ArgumentError, ValueError, TypeError) as error:
+        return _sqlite_url(var_dir(environ) / "results.db")
+    parsed = database_url(_url_of_json(url, name) if url.lstrip().startswith("{") else url, name)
+    if parsed.get_backend_name() != "sqlite":
+        # Without a driver psql knows it too.
+        return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+    if in_memory(parsed):
         msg = (
-            f"{name} is not a database URL; write sqlite:////path/file.db or "
-            "postgresql://user:password@host:5432/database"
+            f"{name} keeps results in memory, where each task would have others; write "
+            "sqlite:////path/file.db"
         )
-        raise ConfigError(msg) from error
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        # Tasks run in directories of their own.
-        return f"sqlite:///{Path(parsed.database).absolute()}"
-    return url
+        raise ConfigError(msg)
+    path = Path(str(parsed.database))
+    # Tasks run in directories of their own.
+    return _sqlite_url((path.expanduser() if path.parts[0] == "~" else path).absolute())
 
 
 def variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -95,10 +94,19 @@ def variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return fixed | {key: environ.get(key, value) for key, value in defaults.items()}
 
 
-def _url_of_json(text: str) -> str:
+def _sqlite_url(path: Path) -> str:
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def _url_of_json(text: str, name: str) -> str:
     """URL of an Airflow connection that is written as JSON."""
-    fields = json.loads(text)
-    extra = fields.get("extra") or {}
+    try:
+        fields = json.loads(text)
+        extra = fields.get("extra") or {}
+        extra = json.loads(extra) if isinstance(extra, str) else extra
+    except ValueError as error:
+        msg = f"{name} is not a database URL, and not the JSON of an Airflow connection: {error}"
+        raise ConfigError(msg) from error
     return url_of_connection(
         fields.get("conn_type", ""),
         fields.get("host"),
@@ -106,13 +114,13 @@ def _url_of_json(text: str) -> str:
         fields.get("login"),
         fields.get("password"),
         fields.get("schema"),
-        json.loads(extra) if isinstance(extra, str) else extra,
+        extra,
     )
 
 
 def airflow_connection(url: str) -> str:
     """Return a database URL as an Airflow connection, as JSON with the password in its field."""
-    parsed = make_url(url.replace("postgres://", "postgresql://", 1))
+    parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return json.dumps({"conn_type": "sqlite", "host": parsed.database})
     fields = {

@@ -23,6 +23,7 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
 def run(_arguments: argparse.Namespace) -> int:
     """Create or migrate."""
     store = Store(store_url())
+    store.make_directory()
     before = store.revision()
     store.upgrade()
     done = "is up to date at" if before == SCHEMA_REVISION else "now has"

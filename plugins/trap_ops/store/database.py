@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
+    ArgumentError,
     DatabaseError,
     DataError,
     IntegrityError,
@@ -30,7 +31,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
-from trap_ops.errors import StoreError, StoreUnavailable
+from trap_ops.errors import ConfigError, StoreError, StoreUnavailable
 from trap_ops.store.schema import (
     CLASSIC_REVISION,
     REJECT_REASONS,
@@ -59,13 +60,13 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = _driver_url(url)
+        self.url = _driver_url(database_url(url))
         self.engine = _make_engine(self.url)
 
     @property
     def safe_url(self) -> str:
-        """The URL without its password, for messages and logs."""
-        return self.url.render_as_string(hide_password=True)
+        """The URL for messages and logs: without the password, and options may hold another."""
+        return self.url.set(query={}).render_as_string(hide_password=True)
 
     @property
     def is_sqlite(self) -> bool:
@@ -132,11 +133,15 @@ class Store:
 
     def prepare(self) -> None:
         """Create the schema in an empty database; check its revision in any other."""
-        if self.is_sqlite and self.url.database not in {None, "", ":memory:"}:
-            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
+        self.make_directory()
         if self.revision() is None:
             self.upgrade()
         self.check()
+
+    def make_directory(self) -> None:
+        """Make the directory that an SQLite file is to be in."""
+        if self.is_sqlite and not in_memory(self.url):
+            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
 
     def check(self) -> None:
         """Check that the database has the schema of this code.
@@ -189,7 +194,8 @@ class Store:
         from alembic.config import Config  # noqa: PLC0415
 
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        migrations = str(Path(__file__).parent / "migrations")
+        config.set_main_option("script_location", migrations.replace("%", "%%"))
         with self.write() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -247,7 +253,7 @@ def url_of_connection(
         If they describe neither SQLite nor PostgreSQL.
     """
     if conn_type == "sqlite":
-        return f"sqlite:///{host or schema or ''}"
+        return URL.create("sqlite", database=host or schema or "").render_as_string()
     if conn_type not in {"postgres", "postgresql"}:
         msg = (
             f"the connection trap_store is of type {conn_type!r}; results are kept in SQLite or "
@@ -256,7 +262,8 @@ def url_of_connection(
         raise StoreError(msg, conn_type=conn_type)
     url = URL.create(
         "postgresql",
-        username=login or None,
+        # Without any user the URL would lose the password.
+        username=login or ("" if password else None),
         password=password or None,
         host=host or None,
         port=port,
@@ -266,21 +273,62 @@ def url_of_connection(
     return url.render_as_string(hide_password=False)
 
 
-def _driver_url(url: str) -> URL:
+def database_url(url: str, name: str = "TRAP_DB") -> URL:
+    """Read the URL of a results database; user and password stand in their places afterwards.
+
+    Parameters
+    ----------
+    url : str
+    name : str
+        The variable that it comes from, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, or not of SQLite or PostgreSQL. The message does not show the URL, which may
+        hold a password.
+    """
+    form = "sqlite:////path/file.db or postgresql://user:password@host:5432/database"
+    codes = "special characters of the password as codes: '@' as %40, '/' as %2F, '%' as %25"
     try:
         parsed = make_url(url.replace("postgres://", "postgresql://", 1))
-    except Exception as error:
-        msg = (
-            "TRAP_DB is not a database URL; write sqlite:////path/file.db or "
-            "postgresql://user:password@host:5432/database"
-        )
-        raise StoreError(msg) from error
-    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
-        msg = f"results are kept in SQLite or PostgreSQL, not in {parsed.get_backend_name()}"
-        raise StoreError(msg)
-    if parsed.get_backend_name() == "postgresql":
-        return parsed.set(drivername="postgresql+psycopg2")
-    return parsed
+    except (ArgumentError, ValueError):
+        msg = f"{name} is not a database URL; write {form}, {codes}"
+        raise ConfigError(msg) from None  # What is no port number may be a piece of the password.
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return parsed
+    if backend != "postgresql":
+        msg = f"results are kept in SQLite or PostgreSQL, not in {backend}; set {name} to {form}"
+        raise ConfigError(msg, backend=backend)
+    if "@" in f"{parsed.host}{parsed.database}":
+        msg = f"{name} has an '@' too many; write {codes}"
+        raise ConfigError(msg)
+    return _with_login_in_place(parsed)
+
+
+def in_memory(url: URL) -> bool:
+    """Whether an SQLite database lives in one process only, without a file."""
+    return url.database in {None, "", ":memory:"}
+
+
+def _with_login_in_place(url: URL) -> URL:
+    """Move user and password from the options of a URL, where they count too, to before the host.
+
+    There everybody knows the password for one, and hides it.
+    """
+    given = {key: url.normalized_query[key][-1] for key in ("user", "password") if key in url.query}
+    if not given:
+        return url
+    return url.difference_update_query(given).set(
+        # Without any user the URL would lose the password.
+        username=given.get("user", url.username or ""),
+        password=given.get("password", url.password),
+    )
+
+
+def _driver_url(url: URL) -> URL:
+    return url if url.get_backend_name() == "sqlite" else url.set(drivername="postgresql+psycopg2")
 
 
 def _make_engine(url: URL) -> Engine:

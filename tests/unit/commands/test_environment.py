@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,42 @@ def test_a_relative_file_is_meant_from_where_the_user_is(
     assert store_url({"TRAP_DB": "sqlite:///mine.db"}) == f"sqlite:///{tmp_path}/mine.db"
 
 
+def test_a_file_in_the_home_directory_is_meant_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert store_url({"TRAP_DB": "sqlite:///~/x.db"}) == "sqlite:////home/me/x.db"
+
+
+@pytest.mark.parametrize("name", ["v?1", "v%202", "v 3", "v#4"])
+def test_the_directory_of_results_may_have_any_name(name: str) -> None:
+    url = store_url({"TRAP_VAR": f"/data/{name}"})
+    assert make_url(url).database == f"/data/{name}/results.db"
+    assert store_url({"TRAP_DB": url}) == url
+    assert store_url({"AIRFLOW_CONN_TRAP_STORE": airflow_connection(url)}) == url
+
+
+@pytest.mark.parametrize("verb", [store_url, variables])
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://me:secret@host/db", "TRAP_DB to sqlite"),
+        ("sqlite://", "TRAP_DB keeps results in memory"),
+        ("sqlite:///:memory:", "TRAP_DB keeps results in memory"),
+        ("postgresql://me:se@secret@host/db", "TRAP_DB has an '@' too many"),
+    ],
+)
+def test_databases_that_do_not_serve_are_refused(
+    verb: Callable[..., object], url: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        verb({"TRAP_DB": url})
+    assert "secret" not in str(caught.value)
+
+
+def test_user_and_password_may_stand_in_the_options() -> None:
+    url = store_url({"TRAP_DB": "postgresql+psycopg2://host/db?user=me&password=p&sslmode=require"})
+    assert url == "postgresql://me:p@host/db?sslmode=require"
+
+
 @pytest.mark.parametrize("name", ["TRAP_DB", "AIRFLOW_CONN_TRAP_STORE"])
 @pytest.mark.parametrize("url", ["/data/results.db", "{not json"])
 def test_a_variable_that_is_no_url_is_named(name: str, url: str) -> None:
@@ -62,6 +99,7 @@ def test_a_variable_that_is_no_url_is_named(name: str, url: str) -> None:
         "sqlite:////data/x.db",
         "postgresql://me:p%40ss%2Fword@host:5433/db?sslmode=require",
         "postgresql://host/db",
+        "postgresql://:secret@host/db",
     ],
 )
 def test_the_connection_leads_back_to_the_url(url: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import shutil
+import traceback
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from sqlalchemy import Column, MetaData, Table, insert, select, text
 from sqlalchemy.types import Boolean, DateTime, Double, Integer, LargeBinary, String
 
 from conftest import BOTH_DATABASES, new_store
-from trap_ops.errors import StoreError, StoreUnavailable
+from trap_ops.errors import ConfigError, StoreError, StoreUnavailable
+from trap_ops.store import database
 from trap_ops.store.database import SCHEMA_REVISION, Store, url_of_connection
 from trap_ops.store.rows import fetch_columns, floats, id_list, insert_rows, integers, update_rows
 from trap_ops.store.schema import metadata, rejectreason, version
@@ -271,8 +274,64 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://host/db", ""])
 def test_only_sqlite_and_postgresql(url: str) -> None:
-    with pytest.raises(StoreError, match=r"SQLite or PostgreSQL|not a database URL"):
+    with pytest.raises(ConfigError, match=r"SQLite or PostgreSQL|not a database URL"):
         Store(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hunter2@127.0.0.1:9/none",
+        "postgresql://127.0.0.1:9/none?user=me&password=hunter2",
+        "postgresql://127.0.0.1:9/none?password=hunter2",
+        "postgresql://me:other@127.0.0.1:9/none?password=hunter2",
+        "postgres://me@127.0.0.1:9/none?password=hunter2&sslmode=disable&sslpassword=other",
+    ],
+)
+def test_a_password_is_used_and_not_shown(url: str) -> None:
+    store = Store(url)
+    assert store.url.password == "hunter2"  # noqa: S105 - of no account
+    assert not {"user", "password"} & store.url.query.keys()
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:9/none cannot be used") as caught:
+        store.revision()
+    assert "hunter2" not in f"{store.safe_url} {caught.value}"
+    assert "other" not in f"{store.safe_url} {caught.value}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:pa@hunter2@h/db",
+        "postgresql://me:pa@x:hunter2@h/db",
+        "postgresql://me:pa@x/hunter2@h/db",
+    ],
+)
+def test_a_password_with_special_characters_is_explained_and_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"password as codes: '@' as %40") as caught:
+        Store(url)
+    shown = "".join(traceback.format_exception(caught.value)).split("Error: ", 1)[1]
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("name", ["v?1", "v%202", "v 3", "v#4", "v%5"])
+def test_a_directory_may_have_any_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name / "results.db"
+    store = Store(url_of_connection("sqlite", str(path), None, None, None, None, {}))
+    store.prepare()
+    store.close()
+    assert path.is_file()
+    assert [item.name for item in tmp_path.iterdir()] == [name]
+
+
+def test_the_code_may_be_in_a_directory_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "50%s" / "store"
+    shutil.copytree(Path(database.__file__).parent / "migrations", code / "migrations")
+    monkeypatch.setattr(database, "__file__", str(code / "database.py"))
+    store = Store(f"sqlite:///{tmp_path / 'results.db'}")
+    store.prepare()
+    store.close()
 
 
 def test_fields_of_a_connection_become_a_url() -> None:
