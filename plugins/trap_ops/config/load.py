@@ -154,10 +154,16 @@ def named_file(directory: Path, name: str) -> Path:
     if name in names:
         return directory / f"{name}.toml"
     msg = (
-        f"there is no configuration {name!r} in {directory}{_nearest(name, names)}; "
+        f"there is no configuration {name!r} in {directory}{nearest_name(name, names)}; "
         f"there are: {', '.join([AUTO, *names])}"
     )
     raise ConfigError(msg, name=name)
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str:
+    """Return a question for the valid name that is most like a wrong one; empty if none is."""
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -201,7 +207,7 @@ def _describe(
     source = origin.get(path, DEFAULT_FILE)
     dotted = ".".join(path)
     if item["type"] == "extra_forbidden":
-        near = _nearest(path[-1], _valid_names(path[:-1]))
+        near = nearest_name(path[-1], _valid_names(path[:-1]))
         return f"{source}: {dotted} is not a setting{near}"
     value: Any = merged
     for part in path:
@@ -217,11 +223,6 @@ def _valid_names(path: tuple[str, ...]) -> list[str]:
             return []
         section = annotation
     return list(section.model_fields)
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 def _contradictions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator, Context
@@ -39,6 +40,7 @@ class RegisterImagesOperator(BaseOperator):
         params = context["params"]
         key = run_key(context)
         with errors_mapped(self.stage, context), open_store() as store:
+            _check_known(params, context["dag"].params)
             request = RunRequest(
                 run_key=key,
                 images=tuple(params["images"] or ()),
@@ -59,6 +61,26 @@ class RegisterImagesOperator(BaseOperator):
                     runs.release_lock(connection, record.id)
                 self.log.info("registered as a test: the next run on the dataset goes on from here")
             return result_of(report, context)
+
+
+def _check_known(given: Iterable[str], known: Mapping[str, Any]) -> None:
+    """Check that a run was given no parameter that the DAG does not have: Airflow takes any.
+
+    Raises
+    ------
+    ConfigError
+        One message for all, each with the nearest valid name.
+    """
+    from trap_ops.config.load import nearest_name
+    from trap_ops.errors import ConfigError
+
+    unknown = [f"{name!r}{nearest_name(name, known)}" for name in sorted(set(given) - set(known))]
+    if unknown:
+        msg = (
+            f"trap_batch has no parameter {', '.join(unknown)}; there are: {', '.join(known)}. "
+            "Settings of the configuration go into overrides"
+        )
+        raise ConfigError(msg, unknown=unknown)
 
 
 def _triggered_by(context: Context) -> str:
