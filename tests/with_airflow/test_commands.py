@@ -188,6 +188,35 @@ def test_run_says_what_went_wrong(checkout: Checkout, images: list[Path]) -> Non
     assert "Traceback" not in made.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--dataset", "x" * 101], "the name of a dataset has 101 characters"),
+        (["--dataset", "  "], "the name of a dataset is blank"),
+        (["--dataset", "wrong", "--truth", "/nope.json"], "--truth /nope.json cannot be read"),
+    ],
+)
+def test_run_refuses_before_it_starts_airflow(
+    checkout: Checkout, images: list[Path], words: list[str], said: str
+) -> None:
+    made = checkout.run("trap-manage", "run", str(images[0]), *words)
+    assert made.returncode == 1
+    assert made.stderr.startswith(f"trap-manage: {said}")
+    assert made.stdout == ""
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest_name(
+    checkout: Checkout, images: list[Path]
+) -> None:
+    conf = checkout.conf(images, "unknown", configuraton="lofar", batches=2)
+    said = "no parameter 'batches', 'configuraton' (did you mean 'configuration'?); there are: im"
+    made = checkout.run("airflow", "dags", "test", "trap_batch", "-c", conf)
+    assert made.returncode == 1
+    assert said in made.stdout + made.stderr
+    tested = checkout.run("airflow", "tasks", "test", "trap_batch", "register_images", "-t", conf)
+    assert said in tested.stdout + tested.stderr
+
+
 def test_run_shows_stages_and_findings(checkout: Checkout, images: list[Path]) -> None:
     truth = images[0].parent / "truth.json"
     made = checkout.run(
@@ -261,7 +290,7 @@ def test_a_run_that_is_given_up_frees_its_dataset(checkout: Checkout, images: li
 
 
 def test_initdb_prepares_an_empty_database_once(checkout: Checkout, tmp_path: Path) -> None:
-    url = {"TRAP_DB": f"sqlite:///{tmp_path / 'new.db'}"}
+    url = {"TRAP_DB": f"sqlite:///{tmp_path / 'not' / 'there' / 'new.db'}"}
     for _ in range(2):
         made = checkout.run("trap-manage", "initdb", environment=url)
         assert made.returncode == 0, made.stderr

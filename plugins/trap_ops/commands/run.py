@@ -15,9 +15,10 @@ from rich.console import Console
 
 from trap_ops.commands.airflow_process import Finished, TaskResult, run_airflow
 from trap_ops.commands.environment import CONFIGURATIONS, store_url, var_dir
-from trap_ops.commands.summary import make_console, print_summary
+from trap_ops.commands.summary import make_console, print_summary, read_truth
 from trap_ops.config.load import AUTO, named_file
 from trap_ops.errors import ConfigError, TrapError
+from trap_ops.records.names import check_name
 from trap_ops.store import runs
 from trap_ops.store.database import Store
 
@@ -58,9 +59,11 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the DAG and print what it found."""
+    # Airflow would refuse them too, but in its own words.
+    check_name(arguments.dataset, "a dataset")
     if arguments.config != AUTO:
-        # Airflow would refuse it too, but in its own words.
         named_file(CONFIGURATIONS, arguments.config)
+    truth = None if arguments.truth is None else read_truth(arguments.truth)
     conf = {
         "images": [str(Path(item).expanduser().absolute()) for item in arguments.images],
         "dataset": arguments.dataset,
@@ -85,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     if finished.status != 0 or not finished.tasks or finished.error:
         _explain(finished, log)
         return 1
-    print_summary(console, store, finished.tasks[-1].run, arguments.truth)
+    print_summary(console, store, finished.tasks[-1].run, truth)
     return 0
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 
+from trap_ops.errors import ConfigError
 from trap_ops.export.wording import count, number, probability
+from trap_ops.records.names import one_line
 from trap_ops.science.coordinates import unit_vectors
 from trap_ops.store import candidates, datasets, runs
 from trap_ops.store.database import Store
@@ -24,6 +26,42 @@ _MAX_CANDIDATES = 25
 _TRUTH_RADIUS_ARCSEC = 15.0
 
 
+class TrueSource(BaseModel):
+    """A source of a simulated series: what the comparison needs of it."""
+
+    name: str
+    kind: str
+    ra_deg: float
+    dec_deg: float
+
+
+class Truth(BaseModel):
+    """``truth.json`` of a simulated series."""
+
+    sources: list[TrueSource]
+
+
+def read_truth(path: Path) -> Truth:
+    """Read the truth of a simulated series.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, or it is none.
+    """
+    try:
+        return Truth.model_validate_json(path.read_bytes())
+    except OSError as error:
+        msg = f"--truth {one_line(str(path))} cannot be read: {error.strerror}"
+        raise ConfigError(msg, path=str(path)) from error
+    except ValidationError as error:
+        msg = (
+            f"--truth {one_line(str(path))} is not the truth of a simulated series, which "
+            f"`trap-manage simulate` writes as truth.json: {error.errors()[0]['msg']}"
+        )
+        raise ConfigError(msg, path=str(path)) from error
+
+
 def make_console() -> Console:
     """Return a console that does not break lines: tables are also read from files and pipes."""
     # No markup: messages and names have brackets of their own.
@@ -32,7 +70,7 @@ def make_console() -> Console:
     return console
 
 
-def print_summary(console: Console, store: Store, run_key: str, truth: Path | None = None) -> None:
+def print_summary(console: Console, store: Store, run_key: str, truth: Truth | None = None) -> None:
     """Print images, sources, candidates and the path of the report of a run.
 
     Parameters
@@ -40,8 +78,8 @@ def print_summary(console: Console, store: Store, run_key: str, truth: Path | No
     console : rich.console.Console
     store : Store
     run_key : str
-    truth : Path, optional
-        ``truth.json`` of a simulated series: say which of its sources were found.
+    truth : Truth, optional
+        Of a simulated series: say which of its sources were found.
     """
     with store.read() as connection:
         record = runs.load_run(connection, run_key)
@@ -59,7 +97,7 @@ def print_summary(console: Console, store: Store, run_key: str, truth: Path | No
         highlight=False,
     )
     for unit in rejected[:_MAX_REJECTED]:
-        console.print(f"  rejected: {unit.message}", highlight=False)
+        console.print(f"  rejected: {one_line(unit.message)}", highlight=False)
     if len(rejected) > _MAX_REJECTED:
         console.print(f"  and {len(rejected) - _MAX_REJECTED} more: see the report")
     if found["rank"]:
@@ -97,18 +135,18 @@ def _candidate_table(found: dict[str, list[Any]]) -> Table:
     return table
 
 
-def _compare(console: Console, found: dict[str, list[Any]], truth: Path) -> None:
+def _compare(console: Console, found: dict[str, list[Any]], truth: Truth) -> None:
     """Say which simulated variables and transients are candidates, and what else is."""
-    sources = json.loads(truth.read_text())["sources"]
-    tree = cKDTree(unit_vectors([s["ra_deg"] for s in sources], [s["dec_deg"] for s in sources]))
+    sources = truth.sources
+    tree = cKDTree(unit_vectors([s.ra_deg for s in sources], [s.dec_deg for s in sources]))
     here = unit_vectors(np.array(found["wm_ra"]), np.array(found["wm_decl"])).reshape(-1, 3)
     chord, nearest = tree.query(here) if len(here) else (np.empty(0), np.empty(0, dtype=int))
     close = np.degrees(chord) * 3600.0 <= _TRUTH_RADIUS_ARCSEC
-    names = {sources[i]["name"] for i in nearest[close]}
+    names = {sources[i].name for i in nearest[close]}
     parts = []
     for kind in ("transient", "variable"):
-        wanted = {source["name"] for source in sources if source["kind"] == kind}
+        wanted = {source.name for source in sources if source.kind == kind}
         parts.append(f"{len(wanted & names)} of {len(wanted)} {kind}s")
-    steady = sum(sources[i]["kind"] == "steady" for i in nearest[close])
+    steady = sum(sources[i].kind == "steady" for i in nearest[close])
     parts.append(f"{steady + int((~close).sum())} false candidates")
     console.print(f"Against the simulated truth: {', '.join(parts)}", highlight=False)

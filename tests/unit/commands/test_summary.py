@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from trap_ops.commands.summary import _candidate_table, _compare
+from trap_ops.commands.summary import _candidate_table, _compare, print_summary, read_truth
+from trap_ops.config.model import Configuration
+from trap_ops.errors import ConfigError
+from trap_ops.records.runs import RunRequest
+from trap_ops.store import datasets, runs
+from trap_ops.store.database import Store
+from trap_ops.store.outcomes import Outcome, save_outcomes
 
 
 def candidates(**changed: Any) -> dict[str, list[Any]]:
@@ -66,5 +72,35 @@ def test_the_truth_tells_found_from_false(tmp_path: Path, ra: float, said: str) 
         )
     )
     console = Console(file=io.StringIO(), width=150)
-    _compare(console, candidates(wm_ra=ra), truth)
+    _compare(console, candidates(wm_ra=ra), read_truth(truth))
     assert said in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, r"/nope\\u001b\.json cannot be read: No such file"),
+        ("{", "is not the truth of a simulated series"),
+        ('{"sources": [{"name": "a"}]}', "is not the truth of a simulated series"),
+    ],
+)
+def test_a_truth_that_is_none_is_refused(tmp_path: Path, content: str | None, said: str) -> None:
+    truth = tmp_path / "nope\x1b.json"
+    if content is not None:
+        truth.write_text(content)
+    with pytest.raises(ConfigError, match=said):
+        read_truth(truth)
+
+
+def test_a_rejected_file_cannot_forge_a_line(store: Store) -> None:
+    request = RunRequest("run", (), "series")
+    with store.write() as connection:
+        made = datasets.open_dataset(store, connection, "series", Configuration())
+        key = runs.create_run(store, connection, request, made, "auto", Configuration(), "", {})
+        forged = Outcome(
+            "measure_quality", "/a", None, "rejected", "", message="a\nReport: \x1b[2J"
+        )
+        save_outcomes(connection, made, key, [forged])
+    console = Console(file=io.StringIO(), width=150)
+    print_summary(console, store, "run")
+    assert "rejected: a\\u000aReport: \\u001b[2J\n" in console.file.getvalue()
