@@ -46,10 +46,21 @@ demo: setup ## simulate a series of images, run the pipeline on it, show what it
 	@bin/trap-manage simulate $(DEMO)
 	@bin/trap-manage run $(DEMO) --dataset demo --truth $(DEMO)/truth.json
 
+# The recipe gets them as variables of the shell and as they were typed: names may hold spaces, quotes and all else.
+# Several images are separated by spaces, and so are settings, each of which begins with section.key=.
+run: override export IMAGES := $(value IMAGES)
+run: override export DATASET := $(value DATASET)
+run: override export CONFIG := $(value CONFIG)
+run: override export SET := $(value SET)
 run: setup ## run on your images: make run IMAGES="/data/night1" DATASET=night1 [CONFIG=...] [SET="section.key=value"]
-	@[ -n '$(IMAGES)' ] && [ -n '$(DATASET)' ] || { \
+	@[ -n "$$IMAGES" ] && [ -n "$$DATASET" ] || { \
 	echo 'Say which images and what to call the series: make run IMAGES="/data/night1" DATASET=night1'; exit 2; }
-	@bin/trap-manage run $(IMAGES) --dataset '$(DATASET)' --config '$(CONFIG)' $(foreach s,$(SET),--set '$(s)')
+	@set -f; images=($$IMAGES); settings=(); \
+	if [ -e "$$IMAGES" ] || compgen -G "$$IMAGES" >/dev/null; then images=("$$IMAGES"); fi; \
+	for word in $$SET; do \
+	  if [ $${#settings[@]} -eq 0 ] || [[ $$word =~ ^[[:alnum:]_]+\.[[:alnum:]_]+= ]]; then settings+=("--set=$$word"); \
+	  else settings[-1]+=" $$word"; fi; done; \
+	bin/trap-manage run --dataset="$$DATASET" --config="$$CONFIG" "$${settings[@]}" -- "$${images[@]}"
 
 test-fast: .venv/.ready-dev ## the quick tests, under a minute, without servers
 	@$(TESTS) -m "not slow and not long and not postgres"
