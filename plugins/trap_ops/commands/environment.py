@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 
 from trap_ops.errors import ConfigError
+from trap_ops.records.names import one_line
 from trap_ops.store.database import database_url, in_memory, url_of_connection
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -68,8 +69,19 @@ def variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What to set so that plain ``airflow`` is the project's, with the facts of Airflow 3.3.
 
     A variable that is set already is kept, except those that name this checkout and the store.
+
+    Raises
+    ------
+    ConfigError
+        If Airflow cannot have its files in the directory of what is written.
     """
     var = var_dir(environ)
+    if set("%?") & set(str(var)):
+        msg = (
+            f"Airflow cannot have its files below {one_line(str(var))}: its paths must have "
+            "neither '%' nor '?'; set TRAP_VAR to another directory"
+        )
+        raise ConfigError(msg, var=str(var))
     url = store_url(environ)
     fixed = {
         "TRAP_DB": url,

@@ -63,6 +63,12 @@ def test_the_directory_of_results_may_have_any_name(name: str) -> None:
     assert store_url({"AIRFLOW_CONN_TRAP_STORE": airflow_connection(url)}) == url
 
 
+@pytest.mark.parametrize("name", ["v?1", "v%202"])
+def test_a_directory_that_airflow_cannot_work_in_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="neither '%' nor"):
+        variables({"TRAP_VAR": f"/data/{name}"})
+
+
 @pytest.mark.parametrize("verb", [store_url, variables])
 @pytest.mark.parametrize(
     ("url", "said"),
