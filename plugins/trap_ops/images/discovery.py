@@ -49,7 +49,11 @@ def find_files(
             refused[shown_path(item)] = error
             continue
         for match in matches:
-            found = _of_directory(match, suffixes) if match.is_dir() else [match]
+            try:
+                found = _files_of(match, suffixes)
+            except ImageError as error:
+                refused[shown_path(match)] = error
+                continue
             for path in found:
                 try:
                     paths.add(_storable(_confined(path, data_roots)))
@@ -81,13 +85,19 @@ def _expand(item: str) -> list[Path]:
     return matches
 
 
-def _of_directory(directory: Path, suffixes: Sequence[str]) -> list[Path]:
+def _files_of(match: Path, suffixes: Sequence[str]) -> list[Path]:
     wanted = tuple(suffix.lower() for suffix in suffixes)
-    return [
-        path
-        for path in directory.iterdir()
-        if path.name.lower().endswith(wanted) and path.is_file()
-    ]
+    try:
+        if not match.is_dir():
+            return [match]
+        return [
+            path
+            for path in match.iterdir()
+            if path.name.lower().endswith(wanted) and path.is_file()
+        ]
+    except OSError as error:
+        msg = f"{shown_path(match)}: cannot be read: {error.strerror}"
+        raise ImageError(msg, reason="unreadable file", passing=True) from error
 
 
 def _storable(path: Path) -> Path:
@@ -107,7 +117,11 @@ def _storable(path: Path) -> Path:
 
 
 def _confined(path: Path, data_roots: Sequence[str]) -> Path:
-    resolved = path.resolve()
+    try:
+        resolved = path.resolve()
+    except RuntimeError as error:
+        msg = f"{shown_path(path)}: is a link that leads back to itself; remove it"
+        raise ImageError(msg, reason="unreadable file") from error
     roots = [Path(root).expanduser().resolve() for root in data_roots]
     if roots and not any(resolved.is_relative_to(root) for root in roots):
         msg = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,33 @@ def test_an_input_that_is_refused_is_listed_once(tmp_path: Path) -> None:
     ((name, error),) = found.refused
     assert name == "/no\\u001b[31m/such\\u000afile"
     assert str(error).startswith(f"{name}: no such file")
+
+
+def test_a_link_to_itself_is_refused_and_the_rest_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "a.fits").symlink_to(tmp_path / "a.fits")
+    (tmp_path / "b.fits").touch()
+    found = find_files([str(tmp_path / "*.fits")], SUFFIXES, [])
+    assert [path.name for path in found.paths] == ["b.fits"]
+    assert "leads back to itself" in str(found.refused[0][1])
+
+
+def test_a_directory_that_cannot_be_read_is_refused_and_the_rest_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "b.fits").touch()
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    real = Path.iterdir
+
+    def iterdir(self: Path) -> Iterator[Path]:  # Root may read everything.
+        if self == closed:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    found = find_files([str(tmp_path), str(closed)], SUFFIXES, [])
+    assert [path.name for path in found.paths] == ["b.fits"]
+    assert str(found.refused[0][1]) == f"{closed}: cannot be read: Permission denied"
 
 
 def test_a_name_longer_than_the_system_allows_is_not_found(tmp_path: Path) -> None:
