@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from stages.conftest import Run, checksum
+from stages.conftest import SMALL, Run, checksum
 from trap_ops import local
+from trap_ops.commands.__main__ import main
 from trap_ops.errors import ConfigError, ScienceError, StaleWorker, StoreError
-from trap_ops.records.runs import MonitorPosition
+from trap_ops.records.runs import MonitorPosition, RunRequest, StageReport
 from trap_ops.stages import context as stage_context
 from trap_ops.stages.context import cut_into_batches, open_context
 from trap_ops.stages.extract_sources import extract_sources
+from trap_ops.stages.order import BATCHES_FROM, STAGES
+from trap_ops.stages.register_images import register_images
 from trap_ops.store import runs
 from trap_ops.store.database import Store
 from trap_ops.store.datasets import list_datasets
@@ -45,21 +48,117 @@ def test_failed_run_keeps_its_dataset_until_it_goes_on_or_is_given_up(
     assert states["first"] == "finished"
 
 
-def test_stage_of_a_finished_run_can_be_run_again(
+def _stand(store: Store) -> tuple[dict[str, str], list[str]]:
+    """State of every run, and the runs that have a dataset, by their keys."""
+    with store.read() as connection:
+        states = {r.run_key: r.state for r in connection.execute(select(run_table))}
+        holders = select(run_table.c.run_key).join(datasetlock, datasetlock.c.run == run_table.c.id)
+        return states, list(connection.execute(holders).scalars())
+
+
+def _try_alone(store: Store, images: list[Path], key: str, task: str, output_dir: Path) -> None:
+    """Run one task of a run again, as `airflow tasks test` does."""
+    if task == "register_images":
+        request = RunRequest(key, tuple(map(str, images)), "series", overrides=SMALL)
+        register_images(store, request, local.CONFIGURATIONS, output_dir, debugging=True)
+        return
+    context = open_context(store, key, output_dir, debugging=True)
+    stage = getattr(local, task)
+    if task not in BATCHES_FROM:
+        stage(context)
+        return
+    with store.read() as connection:
+        batches = runs.planned_batches(connection, context.run.id, BATCHES_FROM[task])
+    assert batches
+    for number, batch in enumerate(batches):
+        stage(context, batch, str(number))
+
+
+def test_every_task_of_a_finished_run_can_be_tried_again(
     store: Store, easy: list[Path], run: Run, tmp_path: Path
 ) -> None:
-    reports = run(store, easy, run_key="whole")
+    """Whichever it is, the run is finished afterwards and its dataset free for others."""
+    run(store, easy, run_key="whole")
     before = checksum(store)
-    context = open_context(store, "whole", tmp_path)
-    for report in reports:
-        if report.stage == "judge_quality":
-            assert report.batches
-            for number, batch in enumerate(report.batches):
-                extract_sources(context, batch, str(number))
+    for task in STAGES:
+        _try_alone(store, easy, "whole", task, tmp_path)
+        assert _stand(store) == ({"whole": "finished"}, []), task
     assert checksum(store) == before
+
+
+def test_task_of_a_failed_run_that_is_tried_leaves_it_failed(
+    store: Store, easy: list[Path], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No task comes after it that would end the run."""
+    _fail_in(monkeypatch, "associate", ScienceError("the sky has fallen"))
+    with pytest.raises(ScienceError):
+        run(store, easy, run_key="first")
+    monkeypatch.undo()
+    for task in ("register_images", "extract_sources", "associate"):
+        _try_alone(store, easy, "first", task, tmp_path)
+        assert _stand(store) == ({"first": "failed"}, ["first"]), task
+
+
+def _fail_in(monkeypatch: pytest.MonkeyPatch, stage: str, error: BaseException) -> None:
+    def fail(*_: object) -> StageReport:
+        raise error
+
+    monkeypatch.setattr(local, stage, fail)
+
+
+def test_abandon_frees_a_dataset_that_a_finished_run_still_has(
+    store: Store,
+    easy: list[Path],
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A task of it was tried again, and killed."""
+    run(store, easy[:1], run_key="first")
+    monkeypatch.setenv("TRAP_DB", store.url.render_as_string(hide_password=False))
+    assert main(["abandon", "first"]) == 0
+    assert "there is nothing to give up" in capsys.readouterr().out
+    with store.write() as connection:
+        runs.take_lock(connection, runs.find_run(connection, "first"))
+    with pytest.raises(StoreError, match="free the dataset with `trap-manage abandon first`"):
+        run(store, easy[:1], run_key="second")
+    assert main(["abandon", "first"]) == 0
+    assert "dataset 'series' is free" in capsys.readouterr().out
+    assert _stand(store) == ({"first": "finished"}, [])
+
+
+def test_run_of_other_code_can_be_given_up_but_not_read(
+    store: Store,
+    easy: list[Path],
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(store, easy[:1], run_key="old")
+    with store.write() as connection:
+        settings = '{"extraction": {"a_setting_that_went": 1}}'
+        connection.execute(update(run_table).values(configuration=settings, state="running"))
+    with pytest.raises(StaleWorker, match=r"a_setting_that_went.*`trap-manage abandon old`"):
+        open_context(store, "old", tmp_path)
+    monkeypatch.setenv("TRAP_DB", store.url.render_as_string(hide_password=False))
+    assert main(["report", "series"]) == 1
+    assert "was planned by other code" in capsys.readouterr().err
+    assert main(["debug", "associate", "old", "--map-index", "0"]) == 1
+    assert "leave out --map-index" in capsys.readouterr().err
+    assert main(["abandon", "old"]) == 0
+    assert _stand(store) == ({"old": "abandoned"}, [])
+
+
+def test_run_id_of_one_dataset_is_refused_for_another(
+    store: Store, easy: list[Path], run: Run
+) -> None:
+    run(store, easy[:1], dataset="one", run_key="k")
+    with pytest.raises(ConfigError, match=r"run 'k' belongs to dataset 'one'.*start a new run"):
+        run(store, easy[1:2], dataset="two", run_key="k")
     with store.read() as connection:
-        assert connection.execute(select(datasetlock)).all() == []
-        assert connection.execute(select(run_table.c.state)).scalar() == "finished"
+        assert list(connection.execute(select(dataset.c.description)).scalars()) == ["one"]
+    assert _stand(store) == ({"k": "finished"}, [])
 
 
 def test_other_settings_on_a_dataset_are_refused(store: Store, easy: list[Path], run: Run) -> None:

@@ -16,7 +16,8 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
         "abandon",
         help="give up a run and release its dataset",
         description="Mark a run as abandoned and release its dataset. What it has stored stays and "
-        "is used by the next run. Make sure that none of its tasks is still running.",
+        "is used by the next run. Of a run that has finished only the dataset is released, where a "
+        "task that was tried again has kept it. Make sure that none of its tasks is still running.",
     )
     parser.add_argument("run_id", help="Airflow's run id, as `trap-manage datasets` lists it")
     parser.set_defaults(run=run)
@@ -27,11 +28,13 @@ def run(arguments: argparse.Namespace) -> int:
     store = Store(store_url())
     store.check()
     with store.write() as connection:
-        record = runs.load_run(connection, arguments.run_id)
-        if record.state == runs.FINISHED:
-            print(f"run {record.key} has finished; there is nothing to give up")
-            return 0
-        runs.set_state(connection, record.id, runs.ABANDONED, "given up by hand")
-        runs.release_lock(connection, record.id)
-    print(f"run {record.key} is given up; dataset {record.dataset_name!r} is free")
+        found = runs.find_run(connection, arguments.run_id)
+        held = runs.give_up(connection, found, "given up by hand")
+    free = f"dataset {found.dataset_name!r} is free"
+    if found.state != runs.FINISHED:
+        print(f"run {found.key} is given up; {free}")
+    elif held:
+        print(f"run {found.key} has finished, but a task tried again had kept its dataset; {free}")
+    else:
+        print(f"run {found.key} has finished and holds no dataset; there is nothing to give up")
     return 0

@@ -64,8 +64,8 @@ def _check(task: str, run_id: str, map_index: int | None) -> None:
     store = Store(store_url())
     store.check()
     with store.read() as connection:
-        record = runs.load_run(connection, run_id)
-        batches = runs.planned_batches(connection, record.id, BATCHES_FROM.get(task, task))
+        found = runs.find_run(connection, run_id)
+        batches = runs.planned_batches(connection, found.id, BATCHES_FROM.get(task, task))
     mapped = task in BATCHES_FROM
     if mapped != (map_index is not None):
         msg = (

@@ -132,8 +132,8 @@ class Progress:
             return
         try:
             with self._store.read() as connection:
-                record = runs.load_run(connection, tasks[0].run)
-                stages = runs.progress(connection, record.id)
+                found = runs.find_run(connection, tasks[0].run)
+                stages = runs.progress(connection, found.id)
         except TrapError:
             return  # The database is busy, or the run is not planned: the next look will tell.
         for stage in stages:

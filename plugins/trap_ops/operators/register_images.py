@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, Context
 
@@ -18,6 +19,12 @@ from trap_ops.operators.stage_operator import (
     run_key,
     testing_one_task,
 )
+
+if TYPE_CHECKING:
+    from trap_ops.records.runs import RunRequest
+    from trap_ops.store.database import Store
+
+logger = logging.getLogger(__name__)
 
 
 class RegisterImagesOperator(BaseOperator):
@@ -50,16 +57,13 @@ class RegisterImagesOperator(BaseOperator):
                 monitor=tuple(parse_position(text) for text in params["monitor"] or ()),
                 user=runs.current_user() if in_one_process() else _triggered_by(context),
             )
-            record, report = register_images(
-                store, request, CONFIGURATIONS, output_dir(), debugging=testing_one_task()
-            )
-            if key.startswith(TEMPORARY_RUN):
-                # Airflow deletes this run when the test ends, so nothing could ever go on with it.
-                with store.write() as connection:
-                    message = "a test of register_images without a run id"
-                    runs.set_state(connection, record.id, runs.ABANDONED, message)
-                    runs.release_lock(connection, record.id)
-                self.log.info("registered as a test: the next run on the dataset goes on from here")
+            try:
+                _, report = register_images(
+                    store, request, CONFIGURATIONS, output_dir(), debugging=testing_one_task()
+                )
+            finally:
+                if key.startswith(TEMPORARY_RUN):
+                    _give_up(store, request)
             return result_of(report, context)
 
 
@@ -81,6 +85,17 @@ def _check_known(given: Iterable[str], known: Mapping[str, Any]) -> None:
             "Settings of the configuration go into overrides"
         )
         raise ConfigError(msg, unknown=unknown)
+
+
+def _give_up(store: Store, request: RunRequest) -> None:
+    """Release the dataset: Airflow deletes this run when the test ends, so it cannot go on."""
+    from trap_ops.store import runs
+
+    with store.write() as connection:
+        found = runs.planned_run(connection, request)
+        if found is not None:
+            runs.give_up(connection, found, "a test of register_images without a run id")
+            logger.info("registered as a test: the next run on the dataset goes on from here")
 
 
 def _triggered_by(context: Context) -> str:

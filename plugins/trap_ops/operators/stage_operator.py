@@ -138,9 +138,7 @@ def _note_failure(stage: str, context: Context, message: str) -> None:
     _note_result(stage, context, message)
     try:
         with open_store() as store, store.write() as connection:
-            record = runs.load_run(connection, run_key(context))
-            if record.state == runs.RUNNING:
-                runs.set_state(connection, record.id, runs.FAILED, f"{stage}: {message}")
+            runs.note_failure(connection, run_key(context), f"{stage}: {message}")
     except TrapError as error:
         # There is no run yet, or no database: the task's log has the message in any case.
         logger.info("not noted in the results database: %s", error)

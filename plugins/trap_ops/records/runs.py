@@ -52,8 +52,8 @@ class RunRequest:
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """A run as stored: its identity and its settings.
+class RunIdentity:
+    """Which run this is and how it stands: readable whatever code has planned it.
 
     Attributes
     ----------
@@ -63,10 +63,6 @@ class RunRecord:
     dataset_name : str
     state : str
         ``running``, ``failed``, ``finished`` or ``abandoned``.
-    configuration_name : str
-    configuration : Configuration
-    fingerprint : str
-        Of the code that planned the run.
     """
 
     id: int
@@ -74,6 +70,20 @@ class RunRecord:
     dataset: int
     dataset_name: str
     state: str
+
+
+@dataclass(frozen=True)
+class RunRecord(RunIdentity):
+    """A run as stored: its identity and its settings.
+
+    Attributes
+    ----------
+    configuration_name : str
+    configuration : Configuration
+    fingerprint : str
+        Of the code that planned the run.
+    """
+
     configuration_name: str
     configuration: Configuration
     fingerprint: str

@@ -79,6 +79,9 @@ def open_context(
 def stage(context: StageContext, name: str, batch: str = "") -> Iterator[StageTimer]:
     """Run a stage, or one batch of it: hold the dataset's lock, check the version, take the time.
 
+    A failed run that goes on is running again. One that has ended stays ended, and so does a failed
+    one of which a single task is tried: nothing would come after it to end the run.
+
     Raises
     ------
     StoreError
@@ -89,8 +92,8 @@ def stage(context: StageContext, name: str, batch: str = "") -> Iterator[StageTi
     check_version(context)
     store, record = context.store, context.run
     with store.write() as connection:
-        taken = runs.take_lock(connection, record)
-        if record.state == runs.FAILED:
+        runs.take_lock(connection, record)
+        if record.state == runs.FAILED and not context.debugging:
             runs.set_state(connection, record.id, runs.RUNNING)
         runs.begin_stage(connection, record.id, name, batch)
     timer = StageTimer(name)
@@ -100,8 +103,8 @@ def stage(context: StageContext, name: str, batch: str = "") -> Iterator[StageTi
         with store.write() as connection:
             runs.end_stage(connection, record.id, name, batch, report)
     finally:
-        # A stage that is tried again after its run has finished must leave no lock behind.
-        if taken and record.state in {runs.FINISHED, runs.ABANDONED}:
+        # A stage that is tried again after its run has ended must leave no lock behind.
+        if record.state in runs.ENDED:
             with store.write() as connection:
                 runs.release_lock(connection, record.id)
     logger.info("%s: %s in %.1f s", name, counts_in_words(timer.counts), report.seconds)

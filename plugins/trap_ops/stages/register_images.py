@@ -77,6 +77,7 @@ def register_images(
         Directory of the configuration files.
     output_dir : Path
     debugging : bool
+        This stage is tried alone: a run that has ended or failed stays as it was planned, and so.
 
     Returns
     -------
@@ -109,7 +110,7 @@ def register_images(
         telescopes | {item.telescope for item in headers.good},
     )
     positions = [_checked(position) for position in request.monitor]
-    record = _plan(store, request, name, configuration)
+    record = _plan(store, request, name, configuration, trying=debugging)
     context = StageContext(store, record, output_dir, debugging)
     with stage(context, STAGE) as timer:
         _save(context, headers, positions)
@@ -151,9 +152,15 @@ def _checked(position: MonitorPosition) -> MonitorPosition:
     return MonitorPosition(wrapped, dec, name)
 
 
-def _plan(store: Store, request: RunRequest, name: str, configuration: Configuration) -> RunRecord:
+def _plan(
+    store: Store, request: RunRequest, name: str, configuration: Configuration, *, trying: bool
+) -> RunRecord:
     """Write the run, if no other run has the dataset."""
     with store.write() as connection:
+        known = runs.planned_run(connection, request)
+        if trying and known is not None and known.state != runs.RUNNING:
+            # No stage comes after it that would end the run or release its dataset.
+            return runs.load_run(connection, request.run_key)
         dataset = datasets.open_dataset(store, connection, request.dataset, configuration)
         runs.create_run(
             store,

@@ -10,17 +10,26 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from trap_ops.config.load import canonical_json
 from trap_ops.config.model import Configuration
-from trap_ops.errors import StoreError
-from trap_ops.records.runs import RunRecord, RunRequest, StageReport, counts_in_words
+from trap_ops.errors import ConfigError, StaleWorker, StoreError
+from trap_ops.records.runs import (
+    RunIdentity,
+    RunRecord,
+    RunRequest,
+    StageReport,
+    counts_in_words,
+)
 from trap_ops.store.database import Store
 from trap_ops.store.rows import fetch_columns
 from trap_ops.store.schema import dataset, datasetlock, outcome, run, stagerun
 
 RUNNING, FAILED, FINISHED, ABANDONED = "running", "failed", "finished", "abandoned"
+# A run in one of these has nothing left to do: it holds its dataset only while a stage is tried.
+ENDED = frozenset({FINISHED, ABANDONED})
 
 
 def now() -> datetime:
@@ -57,6 +66,11 @@ def create_run(
     -------
     int
         Id of the run.
+
+    Raises
+    ------
+    ConfigError
+        If the run of this key is one of another dataset.
     """
     asked = asdict(request)
     del asked["run_key"]
@@ -74,26 +88,83 @@ def create_run(
         "versions": json.dumps(dict(versions), sort_keys=True),
         "message": "",
     }
-    known = connection.execute(select(run.c.id).where(run.c.run_key == request.run_key)).scalar()
+    known = planned_run(connection, request)
     if known is not None:
-        connection.execute(update(run).where(run.c.id == known).values(values))
-        return int(known)
+        connection.execute(update(run).where(run.c.id == known.id).values(values))
+        return known.id
     new_id = int(store.allocate(connection, run, 1)[0])
     connection.execute(insert(run).values(id=new_id, run_key=request.run_key, **values))
     return new_id
 
 
-def load_run(connection: Connection, run_key: str) -> RunRecord:
-    """Read a run by its key.
+def planned_run(connection: Connection, request: RunRequest) -> RunIdentity | None:
+    """Return the run of a request if it was planned before, None if not.
+
+    Raises
+    ------
+    ConfigError
+        If the run of this key is one of another dataset: results of both would be mixed.
+    """
+    row = _run_row(connection, request.run_key)
+    if row is None:
+        return None
+    known = _identity(row)
+    if known.dataset_name != request.dataset:
+        msg = (
+            f"run {known.key!r} belongs to dataset {known.dataset_name!r}, not to "
+            f"{request.dataset!r}: start a new run for that one"
+        )
+        raise ConfigError(msg, run_key=known.key, dataset=known.dataset_name)
+    return known
+
+
+def find_run(connection: Connection, run_key: str) -> RunIdentity:
+    """Find a run by its key, whatever code has planned it.
 
     Raises
     ------
     StoreError
         If there is no such run; the message lists the latest ones.
     """
-    row = connection.execute(
-        select(run, dataset.c.description).join(dataset).where(run.c.run_key == run_key)
-    ).first()
+    return _identity(_known_row(connection, run_key))
+
+
+def load_run(connection: Connection, run_key: str) -> RunRecord:
+    """Read a run by its key, with its settings.
+
+    Raises
+    ------
+    StoreError
+        If there is no such run; the message lists the latest ones.
+    StaleWorker
+        If other code has planned it, with settings that this code cannot read.
+    """
+    row = _known_row(connection, run_key)
+    try:
+        configuration = Configuration.model_validate_json(row.configuration)
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = (
+            f"run {run_key!r} was planned by other code, whose settings this code cannot read "
+            f"({'.'.join(map(str, first['loc']))}: {first['msg']}): use the version that planned "
+            f"it, or give the run up with `trap-manage abandon {run_key}` and start a new one"
+        )
+        raise StaleWorker(msg, run_key=run_key) from error
+    return RunRecord(
+        **vars(_identity(row)),
+        configuration_name=row.configuration_name,
+        configuration=configuration,
+        fingerprint=row.fingerprint,
+    )
+
+
+def _run_row(connection: Connection, run_key: str) -> Row[Any] | None:
+    query = select(run, dataset.c.description).join(dataset).where(run.c.run_key == run_key)
+    return connection.execute(query).first()
+
+
+def _known_row(connection: Connection, run_key: str) -> Row[Any]:
+    row = _run_row(connection, run_key)
     if row is None:
         query = select(run.c.run_key).order_by(run.c.id.desc()).limit(5)
         latest = list(connection.execute(query).scalars())
@@ -102,16 +173,11 @@ def load_run(connection: Connection, run_key: str) -> RunRecord:
             f"not run, or ran with another TRAP_DB; the latest runs here: {latest or 'none'}"
         )
         raise StoreError(msg, run_key=run_key)
-    return RunRecord(
-        id=row.id,
-        key=row.run_key,
-        dataset=row.dataset,
-        dataset_name=row.description,
-        state=row.state,
-        configuration_name=row.configuration_name,
-        configuration=Configuration.model_validate_json(row.configuration),
-        fingerprint=row.fingerprint,
-    )
+    return row
+
+
+def _identity(row: Row[Any]) -> RunIdentity:
+    return RunIdentity(row.id, row.run_key, row.dataset, row.description, row.state)
 
 
 def set_state(connection: Connection, run_id: int, state: str, message: str = "") -> None:
@@ -119,6 +185,19 @@ def set_state(connection: Connection, run_id: int, state: str, message: str = ""
     values: dict[str, Any] = {"state": state, "message": message}
     values["finished_ts"] = None if state == RUNNING else now()
     connection.execute(update(run).where(run.c.id == run_id).values(values))
+
+
+def note_failure(connection: Connection, run_key: str, message: str) -> None:
+    """Mark a run as failed, if it is running, so that everybody can read the reason.
+
+    Raises
+    ------
+    StoreError
+        If there is no such run.
+    """
+    found = find_run(connection, run_key)
+    if found.state == RUNNING:
+        set_state(connection, found.id, FAILED, message)
 
 
 def set_report(connection: Connection, run_id: int, path: str) -> None:
@@ -147,13 +226,17 @@ def latest_run(connection: Connection, dataset_id: int) -> str:
     return str(found)
 
 
-def take_lock(connection: Connection, record: RunRecord) -> bool:
-    """Take the dataset's lock for a run, or see that the run has it.
+# What somebody who needs the dataset can do about its holder, by the holder's state.
+_WHAT_TO_DO = {
+    RUNNING: "wait for it, or, if its process is no longer there, give it up",
+    FAILED: "run its failed task again, or give it up",
+    FINISHED: "one of its tasks is tried again or was killed in that; wait, or free the dataset",
+    ABANDONED: "one of its tasks is tried again or was killed in that; wait, or free the dataset",
+}
 
-    Returns
-    -------
-    bool
-        Whether it was taken now.
+
+def take_lock(connection: Connection, record: RunIdentity) -> None:
+    """Take the dataset's lock for a run, or see that the run has it.
 
     Raises
     ------
@@ -170,22 +253,30 @@ def take_lock(connection: Connection, record: RunRecord) -> bool:
         connection.execute(
             insert(datasetlock).values(dataset=record.dataset, run=record.id, taken_ts=now())
         )
-        return True
+        return
     if holder.id == record.id:
-        return False
+        return
     age_min = (now() - holder.taken_ts).total_seconds() / 60.0
     msg = (
         f"dataset {record.dataset_name!r} is in use by run {holder.run_key!r} of "
         f"{holder.requested_by or 'an unknown user'} on {holder.host} ({holder.state}, since "
-        f"{age_min:.0f} min): wait for it, retry its failed task, or give it up with "
+        f"{age_min:.0f} min): {_WHAT_TO_DO[holder.state]} with "
         f"`trap-manage abandon {holder.run_key}`"
     )
     raise StoreError(msg, holder=holder.run_key, age_min=age_min)
 
 
-def release_lock(connection: Connection, run_id: int) -> None:
-    """Release the lock that a run holds, if it does."""
-    connection.execute(delete(datasetlock).where(datasetlock.c.run == run_id))
+def give_up(connection: Connection, found: RunIdentity, message: str) -> bool:
+    """End a run that will not go on, unless it has finished; return whether it had its dataset."""
+    if found.state != FINISHED:
+        set_state(connection, found.id, ABANDONED, message)
+    return release_lock(connection, found.id)
+
+
+def release_lock(connection: Connection, run_id: int) -> bool:
+    """Release the lock that a run holds; return whether it did."""
+    gone = connection.execute(delete(datasetlock).where(datasetlock.c.run == run_id))
+    return gone.rowcount > 0
 
 
 def begin_stage(connection: Connection, run_id: int, stage: str, batch: str) -> None:
