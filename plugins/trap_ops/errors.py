@@ -13,6 +13,9 @@
 
 from __future__ import annotations
 
+# Why a run failed that Ctrl-C or a SIGTERM ended.
+STOPPED = "stopped by the user"
+
 
 class TrapError(Exception):
     """Base of all errors that the pipeline raises on purpose.

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from trap_ops import local
+from trap_ops.store.database import Store
+from trap_ops.store.schema import run as run_table
 from with_airflow.conftest import ROOT, SMALL, Checkout, python
 
 TASKS = {
@@ -50,7 +58,9 @@ for words in {commands!r}:
         status = 0
     except SystemExit as error:
         status = error.code
-    results[" ".join(words[3:])] = [status, [json.loads(line) for line in open(path)]]
+    lines = [json.loads(line) for line in open(path)]
+    # One line says that the task has begun.
+    results[" ".join(words[3:])] = [status, [task for task in lines if task["error"] is not None]]
 print(json.dumps(results))
 """
 
@@ -287,6 +297,125 @@ def test_a_run_that_is_given_up_frees_its_dataset(checkout: Checkout, images: li
     (run_id,) = checkout.runs("stuck")
     assert checkout.run("trap-manage", "abandon", run_id).returncode == 0
     assert checkout.run(*words).returncode == 0
+
+
+# The first stage takes very long, in the middle of a transaction, and says which process that is.
+SLOW = """
+import os, time
+from pathlib import Path
+from trap_ops.science import bands
+def very_slow(*_):
+    Path(os.environ["MARKER"]).write_text(str(os.getpid()))
+    time.sleep(100)
+bands.assign_bands = very_slow
+"""
+
+
+@contextmanager
+def slow_run(checkout: Checkout, words: list[str], directory: Path) -> Iterator[tuple[Any, int]]:
+    """A command that is at work in the first stage, as a terminal starts it; Airflow's process."""
+    (directory / "sitecustomize.py").write_text(SLOW)
+    marker = directory / "at work"
+    more = {"PYTHONPATH": str(directory), "MARKER": str(marker)}
+    with subprocess.Popen(
+        [str(ROOT / "bin" / words[0]), *words[1:]],
+        env={**checkout.environment, **more},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=checkout.home,
+        start_new_session=True,
+    ) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not (marker.exists() and marker.read_text()):
+                assert time.monotonic() < deadline
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.05)
+            yield process, int(marker.read_text())
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def state_of(checkout: Checkout, run_id: str) -> tuple[str, str]:
+    """State of a run, and the message of its failure."""
+    store = Store(f"sqlite:///{checkout.var / 'results.db'}")
+    with store.read() as connection:
+        query = select(run_table.c.state, run_table.c.message).where(run_table.c.run_key == run_id)
+        state, message = connection.execute(query).one()
+    store.close()
+    return state, message
+
+
+@pytest.mark.parametrize(
+    ("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["Ctrl-C", "kill"]
+)
+def test_a_run_that_is_stopped_ends_at_once_as_failed(
+    checkout: Checkout, images: list[Path], tmp_path: Path, number: signal.Signals, to_all: bool
+) -> None:
+    dataset = f"stopped by {number.name}"
+    words = ["trap-manage", "run", *map(str, images[:2]), "--dataset", dataset]
+    with slow_run(checkout, words, tmp_path) as (process, airflow):
+        # A terminal sends it to all processes in it, `kill` to one.
+        (os.killpg if to_all else os.kill)(process.pid, number)
+        started = time.monotonic()
+        _, errors = process.communicate(timeout=60)
+        assert time.monotonic() - started < 20
+        assert process.returncode == 128 + number
+        with pytest.raises(ProcessLookupError):
+            os.kill(airflow, 0)
+    (run_id,) = checkout.runs(dataset)
+    assert f"run {run_id} is stopped and marked as failed" in errors
+    assert f"`trap-manage abandon {run_id}`" in errors
+    state, message = state_of(checkout, run_id)
+    assert state == "failed"
+    assert "stopped by the user" in message
+    assert list((checkout.var / "logs").glob(".*")) == []
+
+
+def test_ctrl_c_ends_dags_test_at_once(
+    checkout: Checkout, images: list[Path], tmp_path: Path
+) -> None:
+    words = ["airflow", "dags", "test", "trap_batch", "-c", checkout.conf(images, "interrupted")]
+    with slow_run(checkout, words, tmp_path) as (process, _):
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=12)
+        assert process.returncode == 1
+    (run_id,) = checkout.runs("interrupted")
+    assert state_of(checkout, run_id) == ("failed", "register_images: stopped by the user")
+
+
+BETWEEN = """
+import json, os, signal
+from airflow.sdk.exceptions import AirflowFailException
+from trap_ops.operators import stage_operator
+said = []
+stage_operator.in_one_process = lambda: True
+stage_operator._note_failure = lambda stage, context, message: said.append([stage, message])
+for stage, run in (("first", "a"), ("second", "a"), ("second", "a"), ("third", "b")):
+    try:
+        with stage_operator.errors_mapped(stage, {"run_id": run}):
+            said.append([stage, "works"])
+    except AirflowFailException as error:
+        said.append([stage, str(error)])
+    if stage == "first":
+        os.kill(os.getpid(), signal.SIGINT)
+print(json.dumps(said))
+"""
+
+
+def test_ctrl_c_between_two_tasks_ends_the_run_too(checkout: Checkout) -> None:
+    """Airflow would take an interrupt of its own code for something to be retried."""
+    stopped = "stopped by the user"
+    assert python(BETWEEN, checkout) == [
+        ["first", "works"],
+        ["second", stopped],
+        ["second", stopped],
+        ["second", "not begun, because this run has failed"],
+        ["third", stopped],
+        ["third", stopped],
+    ]
 
 
 def test_initdb_prepares_an_empty_database_once(checkout: Checkout, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -51,14 +52,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrapError as error:
         print(f"trap-manage: {error.message}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("trap-manage: stopped", file=sys.stderr)
-        return 130
+        # As a shell says it: 130 after Ctrl-C.
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except BrokenPipeError:  # e.g. `trap-manage datasets | head`
         sys.stderr.close()
         return 0
     return status
 
 
+def _stop(number: int, _frame: object) -> None:
+    """End as after Ctrl-C: what this process has begun must not go on without it."""
+    raise KeyboardInterrupt(number)
+
+
 if __name__ == "__main__":
+    for wish in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(wish) is not signal.SIG_IGN:  # `nohup` has one ignored
+            signal.signal(wish, _stop)
     sys.exit(main())

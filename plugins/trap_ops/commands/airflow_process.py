@@ -9,16 +9,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trap_ops.commands.environment import AIRFLOW_COMMAND, full_environment, prepare_airflow
+from trap_ops.commands.environment import (
+    AIRFLOW_COMMAND,
+    full_environment,
+    prepare_airflow,
+    var_dir,
+)
+
+# How long Airflow may take to end a task that is to stop.
+_GRACE_S = 10.0
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What became of one task: its stage, its run, and the message of its failure if it failed."""
+    """What became of one task.
+
+    Attributes
+    ----------
+    stage, run : str
+    error : str or None
+        The message of its failure; empty if it succeeded, None if it has only begun.
+    """
 
     stage: str
     run: str
-    error: str
+    error: str | None
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,22 @@ class Finished:
     def error(self) -> str:
         """Message of the first task that failed; empty if none did."""
         return next((task.error for task in self.tasks if task.error), "")
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped Airflow: its process has ended.
+
+    Parameters
+    ----------
+    run : str
+        Airflow's run id; empty if no task had begun.
+    *args : object
+        Those of the KeyboardInterrupt.
+    """
+
+    def __init__(self, run: str, *args: object) -> None:
+        super().__init__(*args)
+        self.run = run
 
 
 def run_airflow(
@@ -51,11 +82,18 @@ def run_airflow(
     extra : mapping, optional
         Further variables.
     watch : callable, optional
-        Called about three times a second with the tasks that are done.
+        Called about three times a second with the tasks that have begun or are done.
+
+    Raises
+    ------
+    Interrupted
+        If the user stops it.
     """
     environment = full_environment() | dict(extra or {})
     prepare_airflow(environment)
-    with tempfile.NamedTemporaryFile(prefix="trap-results-") as results:
+    logs = var_dir() / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=logs, prefix=".tasks-") as results:
         environment["TRAP_RESULT_FILE"] = results.name
         output = log.open("w") if log is not None else None
         try:
@@ -63,10 +101,14 @@ def run_airflow(
                 [*AIRFLOW_COMMAND, *words], env=environment, stdout=output, stderr=output
             ) as process:
                 status = _wait(process, Path(results.name), watch)
+        except KeyboardInterrupt as stop:
+            begun = _results(Path(results.name))
+            raise Interrupted(begun[0].run if begun else "", *stop.args) from stop
         finally:
             if output is not None:
                 output.close()
-        return Finished(status, _results(Path(results.name)))
+        done = [task for task in _results(Path(results.name)) if task.error is not None]
+        return Finished(status, done)
 
 
 def _wait(
@@ -82,9 +124,18 @@ def _wait(
                 if watch is not None:
                     watch(_results(results))
     except BaseException:
-        process.terminate()
-        process.wait()
+        _end(process)
         raise
+
+
+def _end(process: subprocess.Popen[bytes], grace_s: float = _GRACE_S) -> None:
+    """End a process, however deep in its work it is; it must not go on without us."""
+    process.terminate()
+    try:
+        process.wait(grace_s)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
+        process.wait()
 
 
 def _results(path: Path) -> list[TaskResult]:

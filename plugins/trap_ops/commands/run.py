@@ -13,11 +13,11 @@ from typing import Any
 
 from rich.console import Console
 
-from trap_ops.commands.airflow_process import Finished, TaskResult, run_airflow
+from trap_ops.commands.airflow_process import Finished, Interrupted, TaskResult, run_airflow
 from trap_ops.commands.environment import CONFIGURATIONS, store_url, var_dir
 from trap_ops.commands.summary import make_console, print_summary, read_truth
 from trap_ops.config.load import AUTO, named_file
-from trap_ops.errors import ConfigError, TrapError
+from trap_ops.errors import STOPPED, ConfigError, StoreError, TrapError
 from trap_ops.records.names import check_name
 from trap_ops.store import runs
 from trap_ops.store.database import Store
@@ -78,11 +78,16 @@ def run(arguments: argparse.Namespace) -> int:
     if log is not None:
         console.print(f"Log: {log}", highlight=False)
     progress = Progress(console, store)
-    finished = run_airflow(
-        ["dags", "test", DAG, "-c", json.dumps(conf)],
-        log=log,
-        watch=None if arguments.verbose else progress.show,
-    )
+    try:
+        finished = run_airflow(
+            ["dags", "test", DAG, "-c", json.dumps(conf)],
+            log=log,
+            watch=None if arguments.verbose else progress.show,
+        )
+    except Interrupted as stop:
+        if stop.run:
+            _explain_stop(store, stop.run)
+        raise
     if not arguments.verbose:
         progress.show(finished.tasks)
     if finished.status != 0 or not finished.tasks or finished.error:
@@ -160,6 +165,29 @@ def _log_file(dataset: str) -> Path:
     path = var_dir() / "logs" / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def _explain_stop(store: Store, run_key: str) -> None:
+    """See that a run that the user has stopped is marked as failed, and say what to do next."""
+    try:
+        with store.write() as connection:
+            runs.note_failure(connection, run_key, STOPPED)
+            found = runs.find_run(connection, run_key)
+    except StoreError:
+        return  # It was not planned yet: there is nothing to go on with.
+    except TrapError as error:
+        remedy = f"give it up before you start again: `trap-manage abandon {run_key}`"
+        print(
+            f"\nrun {run_key} may still be marked as running ({error}); {remedy}", file=sys.stderr
+        )
+        return
+    if found.state == runs.FAILED:
+        print(
+            f"\nrun {run_key} is stopped and marked as failed. The same command again goes on from "
+            f"what it has stored; `trap-manage abandon {run_key}` frees dataset "
+            f"{found.dataset_name!r} for others.",
+            file=sys.stderr,
+        )
 
 
 def _explain(finished: Finished, log: Path | None) -> None:

@@ -7,12 +7,14 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseHook, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
+
+from trap_ops.operators.interruption import interruptible
 
 if TYPE_CHECKING:
     from trap_ops.records.runs import StageReport
@@ -26,6 +28,8 @@ CONFIGURATIONS = CHECKOUT / "include" / "configs"
 STORE_CONNECTION = "trap_store"
 # A temporary run of `airflow tasks test` without a run id: Airflow deletes it afterwards.
 TEMPORARY_RUN = "__airflow_temporary_run_"
+# Runs of which a task has failed in this process.
+_failed: set[str] = set()
 
 
 class StageOperator(BaseOperator):
@@ -102,6 +106,9 @@ def open_store() -> Iterator[Store]:
 def errors_mapped(stage: str, context: Context) -> Iterator[None]:
     """Tell Airflow what to do about an error: retry it, or fail at once with the message.
 
+    In one process the first error ends the run, and so does Ctrl-C: Airflow alone would go on with
+    the other batches of a mapped task, and would retry a task that was interrupted.
+
     Raises
     ------
     AirflowFailException
@@ -109,15 +116,23 @@ def errors_mapped(stage: str, context: Context) -> Iterator[None]:
     """
     from trap_ops.errors import StoreUnavailable, TrapError
 
+    alone = in_one_process()
+    if alone and run_key(context) in _failed:
+        msg = "not begun, because this run has failed"
+        raise AirflowFailException(msg)
+    _note_result(stage, context, None)
     try:
-        yield
-    except Exception as error:
-        message = error.message if isinstance(error, TrapError) else f"{stage}: {error!r}"
+        with interruptible() if alone else nullcontext():
+            yield
+    except (Exception, KeyboardInterrupt) as error:
+        message = _message(stage, error)
         _note_failure(stage, context, message)
-        if os.environ.get("TRAP_PDB"):
+        if alone and not testing_one_task():
+            _failed.add(run_key(context))
+        if os.environ.get("TRAP_PDB") and isinstance(error, Exception):
             _debug(error)
         final = isinstance(error, TrapError) and not isinstance(error, StoreUnavailable)
-        if final or in_one_process():
+        if final or alone:
             raise AirflowFailException(message) from error
         raise
     _note_result(stage, context, "")
@@ -128,6 +143,14 @@ def result_of(report: StageReport, context: Context) -> list[list[int]] | dict[s
     counts = {**report.counts, "seconds": report.seconds}
     context["ti"].xcom_push("counts", counts)
     return counts if report.batches is None else report.batches
+
+
+def _message(stage: str, error: BaseException) -> str:
+    from trap_ops.errors import STOPPED, TrapError
+
+    if isinstance(error, KeyboardInterrupt):
+        return STOPPED
+    return error.message if isinstance(error, TrapError) else f"{stage}: {error!r}"
 
 
 def _note_failure(stage: str, context: Context, message: str) -> None:
@@ -144,9 +167,10 @@ def _note_failure(stage: str, context: Context, message: str) -> None:
         logger.info("not noted in the results database: %s", error)
 
 
-def _note_result(stage: str, context: Context, message: str) -> None:
+def _note_result(stage: str, context: Context, message: str | None) -> None:
     """Tell the command that started this process, if it asked, what became of the task.
 
+    A message of None says that it has begun, an empty one that it succeeded.
     The exit status of `airflow tasks test` is 0 even when the task failed.
     """
     path = os.environ.get("TRAP_RESULT_FILE")
