@@ -42,9 +42,10 @@ true exit status and a debugger, `bin/trap-manage debug TASK RUN_ID [--map-index
 RED = {
     "register_images": """
 **Red?** The log names the parameter or setting to change: all problems of the configuration come
-in one message, with the nearest valid names. *"dataset is in use by run ..."*: another run has it;
-wait, or give that run up with `bin/trap-manage abandon RUN_ID`. Files that are no usable images do
-not turn this task red; they are listed in the report.
+in one message, with the nearest valid names. *"dataset is in use by run ..."*: another run has it,
+and the message says whether it runs or has failed. Wait for a running one; give a failed one up
+with `bin/trap-manage abandon RUN_ID`, or run its failed task again. Files that are no usable
+images do not turn this task red; they are listed in the report.
 """,
     "measure_quality": """
 **Red?** Not because of an image: one that cannot be read is rejected with the reason. Look for a

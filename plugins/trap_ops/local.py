@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trap_ops.errors import STOPPED, TrapError
 from trap_ops.records.runs import MonitorPosition, RunRequest, StageReport
 from trap_ops.stages.associate import associate
 from trap_ops.stages.context import StageContext
@@ -67,7 +69,8 @@ def run(
     Raises
     ------
     TrapError
-        Whatever stops a stage; the run is then marked as failed and keeps its dataset.
+        Whatever stops a stage. The run, once it is planned, is then marked as failed and keeps its
+        dataset; so it is after Ctrl-C.
     """
     store = Store(store_url)
     request = RunRequest(
@@ -81,14 +84,23 @@ def run(
     )
     try:
         record, report = register_images(store, request, configurations, output_dir)
-        try:
-            return [report, *_run_stages(StageContext(store, record, output_dir), report)]
-        except Exception as error:
-            with store.write() as connection:
-                runs.set_state(connection, record.id, runs.FAILED, str(error))
-            raise
+        return [report, *_run_stages(StageContext(store, record, output_dir), report)]
+    except BaseException as error:
+        # Whatever prevents that is less interesting than the error itself.
+        with suppress(TrapError):
+            _note_failure(store, request, error)
+        raise
     finally:
         store.close()
+
+
+def _note_failure(store: Store, request: RunRequest, error: BaseException) -> None:
+    stopped = isinstance(error, KeyboardInterrupt)
+    with store.write() as connection:
+        known = runs.planned_run(connection, request)
+        if known is not None:
+            reason = STOPPED if stopped else str(error) or repr(error)
+            runs.note_failure(connection, known.key, reason)
 
 
 def _run_stages(context: StageContext, registered: StageReport) -> list[StageReport]:

@@ -29,6 +29,7 @@ from export.conftest import (
     run_on,
 )
 from trap_ops.config.model import Configuration
+from trap_ops.errors import ConfigError
 from trap_ops.export import report
 from trap_ops.export.report import safe_name, write_report
 from trap_ops.export.wording import NOT_MEASURED
@@ -452,10 +453,18 @@ def test_a_report_appears_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", disk_full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ConfigError, match=r"No space.*complete.*TRAP_VAR") as caught:
         write_report(hostile.store, hostile.record, tmp_path)
     assert path.read_bytes() == whole
     assert [item.name for item in path.parent.iterdir()] == [path.name]
+    assert str(path.parent) in str(caught.value)
+
+
+def test_a_report_that_has_no_place_says_which(hostile: Finished, tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    reports.write_text("a file where the directory should be")
+    with pytest.raises(ConfigError, match=rf"cannot be written to {reports}/.* \(.+\).*TRAP_VAR"):
+        write_report(hostile.store, hostile.record, tmp_path)
 
 
 def test_the_template_trusts_nobody() -> None:

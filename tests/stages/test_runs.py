@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from stages.conftest import SMALL, Run, checksum
 from trap_ops import local
 from trap_ops.commands.__main__ import main
 from trap_ops.errors import ConfigError, ScienceError, StaleWorker, StoreError
-from trap_ops.records.runs import MonitorPosition, RunRequest, StageReport
+from trap_ops.records.runs import MonitorPosition, RunRecord, RunRequest, StageReport
 from trap_ops.stages import context as stage_context
+from trap_ops.stages import register_images as register_stage
 from trap_ops.stages.context import cut_into_batches, open_context
 from trap_ops.stages.extract_sources import extract_sources
 from trap_ops.stages.order import BATCHES_FROM, STAGES
@@ -97,6 +101,100 @@ def test_task_of_a_failed_run_that_is_tried_leaves_it_failed(
     for task in ("register_images", "extract_sources", "associate"):
         _try_alone(store, easy, "first", task, tmp_path)
         assert _stand(store) == ({"first": "failed"}, ["first"]), task
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(ScienceError("the sky has fallen"), "the sky has fallen"),
+     (KeyboardInterrupt(), "stopped by the user")],
+)  # fmt: skip
+def test_whatever_ends_a_run_marks_it_as_failed(
+    store: Store,
+    easy: list[Path],
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    message: str,
+) -> None:
+    """In the stage that plans it, and in one behind it."""
+    plan = register_stage._save
+
+    def save_and_fail(*arguments: Any) -> None:
+        plan(*arguments)
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(register_stage, "_save", save_and_fail)
+        with pytest.raises(type(error)):
+            run(store, easy[:1], run_key="first", dataset="one")
+    _fail_in(monkeypatch, "judge_quality", error)
+    with pytest.raises(type(error)):
+        run(store, easy[:1], run_key="second", dataset="two")
+    assert _stand(store) == ({"first": "failed", "second": "failed"}, ["first", "second"])
+    with store.read() as connection:
+        messages = connection.execute(select(run_table.c.message)).scalars()
+        assert set(messages) == {message}
+
+
+def test_own_failed_run_is_given_up_for_the_next_and_no_other(
+    store: Store, easy: list[Path], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def given_up() -> str | None:
+        with store.write() as connection:
+            found = runs.give_up_own_failure(connection, "series")
+        return None if found is None else found.key
+
+    def change(**values: object) -> None:
+        with store.write() as connection:
+            connection.execute(update(run_table).values(**values))
+
+    assert given_up() is None
+    with monkeypatch.context() as patch:
+        _fail_in(patch, "associate", ScienceError("the sky has fallen"))
+        with pytest.raises(ScienceError):
+            run(store, easy[:2], run_key="first")
+    (user, host) = runs.current_user(), runs.hostname()
+    for other in ({"state": "running"}, {"requested_by": "else"}, {"host": "elsewhere"}):
+        change(**other)
+        assert given_up() is None, other
+        change(state="failed", requested_by=user, host=host)
+    # More than the batch that failed has not ended: it may be at work.
+    with store.write() as connection:
+        record = runs.find_run(connection, "first")
+        for batch in ("0", "1"):
+            runs.begin_stage(connection, record.id, "fit_forced", batch)
+    assert given_up() is None
+    with store.write() as connection:
+        connection.execute(delete(stagerun).where(stagerun.c.stage == "fit_forced"))
+    with pytest.raises(StoreError, match="run its failed task again, or give it up"):
+        run(store, easy[:2], run_key="second")
+    assert given_up() == "first"
+    run(store, easy[:2], run_key="second")
+    assert _stand(store) == ({"first": "abandoned", "second": "finished"}, [])
+
+
+def test_of_runs_that_begin_together_one_gets_a_new_dataset(
+    store: Store, easy: list[Path], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(3)
+    plan = register_stage._plan
+
+    def plan_together(*arguments: Any, **options: Any) -> RunRecord:
+        together.wait(60)
+        return plan(*arguments, **options)
+
+    def answer(key: str) -> str:
+        try:
+            run(store, easy[:2], run_key=key)
+        except StoreError as error:
+            return str(error)
+        return "finished"
+
+    monkeypatch.setattr(register_stage, "_plan", plan_together)
+    with ThreadPoolExecutor(3) as pool:
+        answers = sorted(pool.map(answer, ["a", "b", "c"]))
+    assert answers[2] == "finished"
+    assert all(text.startswith("dataset 'series' is in use by run ") for text in answers[:2])
 
 
 def _fail_in(monkeypatch: pytest.MonkeyPatch, stage: str, error: BaseException) -> None:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from trap_ops import local
 from trap_ops.store.database import Store
+from trap_ops.store.runs import current_user
 from trap_ops.store.schema import run as run_table
 from with_airflow.conftest import ROOT, SMALL, Checkout, python
 
@@ -283,20 +284,37 @@ def test_batches_and_running_again_change_nothing(
         assert checkout.run("trap-manage", "checksum", dataset).stdout == before, dataset
 
 
-def test_a_run_that_is_given_up_frees_its_dataset(checkout: Checkout, images: list[Path]) -> None:
-    """Until then nobody else can use it, and the message says how to free it."""
+def test_the_same_command_goes_on_after_a_failure(checkout: Checkout, images: list[Path]) -> None:
+    """It gives the user's own failed run up, and nobody else's."""
     reports = checkout.var / "reports"
     reports.mkdir(parents=True, exist_ok=True)
     (reports / "stuck").write_text("a file where the directory should be")
     words = ["trap-manage", "run", *map(str, images[:2]), "--dataset", "stuck"]
-    assert checkout.run(*words).returncode == 1
+    failed = checkout.run(*words)
+    assert failed.returncode == 1
+    assert f"publish failed: the report cannot be written to {reports}/stuck" in failed.stderr
+    assert "TRAP_VAR" in failed.stderr
     (reports / "stuck").unlink()
+    (run_id,) = checkout.runs("stuck")
+    asked_by(checkout, run_id, "somebody else")
     refused = checkout.run(*words)
     assert refused.returncode == 1
-    assert "trap-manage abandon" in refused.stderr
-    (run_id,) = checkout.runs("stuck")
-    assert checkout.run("trap-manage", "abandon", run_id).returncode == 0
-    assert checkout.run(*words).returncode == 0
+    assert f"`trap-manage abandon {run_id}`" in refused.stderr
+    assert "wait" not in refused.stderr
+    asked_by(checkout, run_id, current_user())
+    again = checkout.run(*words)
+    assert again.returncode == 0, again.stderr
+    assert re.search(rf"Run {re.escape(run_id)}, which has failed .*is given up", again.stdout)
+    assert state_of(checkout, run_id)[0] == "abandoned"
+
+
+def asked_by(checkout: Checkout, run_id: str, user: str) -> None:
+    """Say that somebody else has started a run."""
+    store = Store(f"sqlite:///{checkout.var / 'results.db'}")
+    with store.write() as connection:
+        changed = update(run_table).where(run_table.c.run_key == run_id)
+        connection.execute(changed.values(requested_by=user))
+    store.close()
 
 
 # The first stage takes very long, in the middle of a transaction, and says which process that is.

@@ -33,7 +33,8 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
         "run",
         help="run the pipeline on images",
         description="Run the DAG trap_batch on images in one process: no server, no broker. The "
-        "first error ends it, with exit status 1. A dataset that exists is continued.",
+        "first error ends it, with exit status 1. A dataset that exists is continued; an earlier "
+        "run of yours that failed on it is given up.",
     )
     parser.add_argument("images", nargs="+", help="FITS files, directories or globs")
     parser.add_argument("--dataset", required=True, help="name of the series")
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     console.print(f"Dataset {arguments.dataset!r}: results in {store.safe_url}", highlight=False)
     if log is not None:
         console.print(f"Log: {log}", highlight=False)
+    _give_up_failed(console, store, arguments.dataset)
     progress = Progress(console, store)
     try:
         finished = run_airflow(
@@ -165,6 +167,22 @@ def _log_file(dataset: str) -> Path:
     path = var_dir() / "logs" / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def _give_up_failed(console: Console, store: Store, dataset: str) -> None:
+    """Give up the user's own failed run on a dataset: this one goes on in its place."""
+    try:
+        store.check()
+    except StoreError:
+        return  # There is nothing yet, or what register_images will refuse.
+    with store.write() as connection:
+        failed = runs.give_up_own_failure(connection, dataset)
+    if failed is not None:
+        console.print(
+            f"Run {failed.key}, which has failed ({failed.message}), is given up: this one goes on "
+            "from what it has stored.",
+            highlight=False,
+        )
 
 
 def _explain_stop(store: Store, run_key: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from trap_ops.errors import ConfigError
 from trap_ops.export import tables, wording
 from trap_ops.export.candidates import anchor, kind_class, view_candidates
 from trap_ops.export.contents import Contents, load_contents
@@ -42,22 +43,35 @@ def write_report(store: Store, run: RunRecord, output_dir: Path) -> Path:
         ``<output_dir>/reports/<dataset>/<run key>.html``, absolute. Names are changed where they
         could mean something to a file system.
 
+    Raises
+    ------
+    ConfigError
+        If it cannot be written there.
+
     Notes
     -----
     The report shows the dataset as it is now. It appears whole or not at all.
     """
     page = render_report(load_contents(store, run))
     directory = output_dir.absolute() / "reports" / safe_name(run.dataset_name)
-    directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{safe_name(run.key)}.html"
     # Another process may write the same report.
     beside = directory / f".{path.name}.{os.getpid()}"
     try:
-        # A file name need not be valid text; what is not is written as its code.
-        beside.write_bytes(page.encode("utf-8", "backslashreplace"))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            # A file name need not be valid text; what is not is written as its code.
+            beside.write_bytes(page.encode("utf-8", "backslashreplace"))
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        msg = (
+            f"the report cannot be written to {directory} ({error.strerror}); the results are "
+            "complete in the database: make the directory writable, make room, or set TRAP_VAR to "
+            "another one, then run publish again"
+        )
+        raise ConfigError(msg, directory=str(directory)) from error
     return path
 
 

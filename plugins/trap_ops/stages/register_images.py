@@ -26,7 +26,7 @@ from trap_ops.science.sky_regions import assign_regions
 from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
 from trap_ops.stages.fingerprint import fingerprint, versions
 from trap_ops.store import datasets, images, monitors, regions, runs
-from trap_ops.store.database import Store
+from trap_ops.store.database import TURN_OF_PLANNING, Store
 from trap_ops.store.outcomes import (
     DONE,
     REJECTED,
@@ -157,6 +157,7 @@ def _plan(
 ) -> RunRecord:
     """Write the run, if no other run has the dataset."""
     with store.write() as connection:
+        store.wait_turn(connection, TURN_OF_PLANNING)
         known = runs.planned_run(connection, request)
         if trying and known is not None and known.state != runs.RUNNING:
             # No stage comes after it that would end the run or release its dataset.

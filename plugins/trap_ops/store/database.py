@@ -44,6 +44,9 @@ from trap_ops.store.schema import (
 SCHEMA_REVISION = "0001"
 # How long a writer waits for another one on SQLite.
 _BUSY_TIMEOUT_S = 60.0
+# Numbers of PostgreSQL's advisory locks, which all programs on a database share: "TRaP" and one.
+_TURN_OF_SCHEMA = 0x5452615001
+TURN_OF_PLANNING = 0x5452615002
 
 
 class Store:
@@ -127,6 +130,15 @@ class Store:
                 after = own.execute(statement, parameters).scalar_one()
         return np.arange(after - count, after, dtype=np.int64)
 
+    def wait_turn(self, connection: Connection, turn: int) -> None:
+        """Wait until no other transaction has this turn, and keep it until this one ends.
+
+        For what a constraint would refuse to all but the first of several that start together. On
+        SQLite every transaction that writes waits for the others anyway.
+        """
+        if not self.is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(turn)))
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
@@ -197,6 +209,8 @@ class Store:
         migrations = str(Path(__file__).parent / "migrations")
         config.set_main_option("script_location", migrations.replace("%", "%%"))
         with self.write() as connection:
+            # alembic reads the revision after this: who waited finds the schema made.
+            self.wait_turn(connection, _TURN_OF_SCHEMA)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             _fill_fixed_tables(connection)

@@ -226,6 +226,71 @@ def latest_run(connection: Connection, dataset_id: int) -> str:
     return str(found)
 
 
+@dataclass(frozen=True)
+class LockHolder(RunIdentity):
+    """The run that has a dataset: who started it, where, and since when (UTC).
+
+    Attributes
+    ----------
+    message : str
+        Why it failed.
+    requested_by, host : str
+    taken_ts : datetime
+    """
+
+    message: str
+    requested_by: str
+    host: str
+    taken_ts: datetime
+
+
+def lock_holder(connection: Connection, dataset_name: str) -> LockHolder | None:
+    """Return the run that has a dataset, None if it is free or there is no such dataset."""
+    row = connection.execute(
+        select(run, dataset.c.description, datasetlock.c.taken_ts)
+        .join(datasetlock, datasetlock.c.run == run.c.id)
+        .join(dataset, dataset.c.id == datasetlock.c.dataset)
+        .where(dataset.c.description == dataset_name)
+    ).first()
+    if row is None:
+        return None
+    return LockHolder(
+        **vars(_identity(row)),
+        message=row.message,
+        requested_by=row.requested_by,
+        host=row.host,
+        taken_ts=row.taken_ts,
+    )
+
+
+def give_up_own_failure(connection: Connection, dataset_name: str) -> LockHolder | None:
+    """Give up the failed run of this user on this host that has a dataset, if that is so.
+
+    Not if several of its batches have begun and not ended: but for the one that failed they may
+    still be at work.
+
+    Returns
+    -------
+    LockHolder or None
+        The run that was given up.
+    """
+    holder = lock_holder(connection, dataset_name)
+    own = (current_user(), hostname())
+    if (
+        holder is None
+        or holder.state != FAILED
+        or not holder.requested_by
+        or (holder.requested_by, holder.host) != own
+    ):
+        return None
+    begun = select(func.count()).select_from(stagerun)
+    open_ones = begun.where(stagerun.c.run == holder.id, stagerun.c.finished_ts.is_(None))
+    if connection.execute(open_ones).scalar_one() > 1:
+        return None
+    give_up(connection, holder, f"given up for another run, after it had failed: {holder.message}")
+    return holder
+
+
 # What somebody who needs the dataset can do about its holder, by the holder's state.
 _WHAT_TO_DO = {
     RUNNING: "wait for it, or, if its process is no longer there, give it up",
@@ -243,12 +308,7 @@ def take_lock(connection: Connection, record: RunIdentity) -> None:
     StoreError
         If another run has it; the message names that run, who started it, where and when.
     """
-    holder = connection.execute(
-        select(run.c.id, run.c.run_key, run.c.state, run.c.requested_by, run.c.host)
-        .add_columns(datasetlock.c.taken_ts)
-        .join(datasetlock, datasetlock.c.run == run.c.id)
-        .where(datasetlock.c.dataset == record.dataset)
-    ).first()
+    holder = lock_holder(connection, record.dataset_name)
     if holder is None:
         connection.execute(
             insert(datasetlock).values(dataset=record.dataset, run=record.id, taken_ts=now())
@@ -258,12 +318,12 @@ def take_lock(connection: Connection, record: RunIdentity) -> None:
         return
     age_min = (now() - holder.taken_ts).total_seconds() / 60.0
     msg = (
-        f"dataset {record.dataset_name!r} is in use by run {holder.run_key!r} of "
+        f"dataset {record.dataset_name!r} is in use by run {holder.key!r} of "
         f"{holder.requested_by or 'an unknown user'} on {holder.host} ({holder.state}, since "
         f"{age_min:.0f} min): {_WHAT_TO_DO[holder.state]} with "
-        f"`trap-manage abandon {holder.run_key}`"
+        f"`trap-manage abandon {holder.key}`"
     )
-    raise StoreError(msg, holder=holder.run_key, age_min=age_min)
+    raise StoreError(msg, holder=holder.key, age_min=age_min)
 
 
 def give_up(connection: Connection, found: RunIdentity, message: str) -> bool:

@@ -201,6 +201,34 @@ def test_processes_at_the_same_time_get_different_ids(store: Store) -> None:
     assert len(ids) == len(set(ids)) == 3 * 40 * 3
 
 
+def _prepare(url: str, together: Any, answers: Any) -> None:
+    store = Store(url)
+    together.wait(60)
+    try:
+        store.prepare()
+        answers.put("prepared")
+    except Exception as error:  # noqa: BLE001 - the test tells
+        answers.put(str(error))
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "database", ["sqlite_url", pytest.param("postgres_url", marks=pytest.mark.postgres)]
+)
+def test_processes_that_find_a_database_empty_together_all_get_the_schema(
+    database: str, request: pytest.FixtureRequest
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    answers, together = context.Queue(), context.Barrier(3)
+    arguments = (request.getfixturevalue(database), together, answers)
+    workers = [context.Process(target=_prepare, args=arguments) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    assert [answers.get(timeout=60) for _ in workers] == ["prepared"] * 3
+    for worker in workers:
+        worker.join()
+
+
 @pytest.mark.parametrize("kind", BOTH_DATABASES)
 def test_the_migrations_lead_to_the_tables_of_the_code(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
