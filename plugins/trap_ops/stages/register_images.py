@@ -277,8 +277,8 @@ def _place(
 ) -> list[_Place]:
     """Band and region of each image, in canonical order; ``afresh`` forgets which there were."""
     store, record = context.store, context.run
-    band_ids, bands = regions.load_bands(connection, record.dataset)
-    region_ids, known = regions.load_regions(connection, record.dataset)
+    band_ids, bands = regions.load_bands(connection, record.dataset, in_use=True)
+    region_ids, known = regions.load_regions(connection, record.dataset, in_use=True)
     band_index, bands = assign_bands(
         ((item.freq_eff_hz, item.freq_bw_hz) for item in items),
         [] if afresh else bands,

@@ -117,6 +117,9 @@ class Store:
         """
         if count == 0:
             return np.empty(0, dtype=np.int64)
+        if count < 0:  # The counter would go back, and give ids that there are already.
+            msg = f"{count} new ids of table {table.name} are asked for"
+            raise ValueError(msg)
         statement = text(
             "INSERT INTO idblock (table_name, next_id) VALUES (:name, 1 + :count) "
             "ON CONFLICT (table_name) DO UPDATE SET next_id = idblock.next_id + :count "

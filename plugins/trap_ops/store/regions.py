@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Column, Connection, Select, delete, select, update
 
 from trap_ops.records.arrays import FloatArray
 from trap_ops.records.images import Band, Region
@@ -14,18 +14,30 @@ from trap_ops.store.rows import floats, insert_rows, update_rows
 from trap_ops.store.schema import frequencyband, image, skyregion
 
 
-def load_bands(connection: Connection, dataset_id: int) -> tuple[list[int], list[Band]]:
-    """Ids and bands of a dataset, in order of their first images."""
+def load_bands(
+    connection: Connection, dataset_id: int, *, in_use: bool = False
+) -> tuple[list[int], list[Band]]:
+    """Ids and bands of a dataset, in order of their first images.
+
+    With ``in_use`` only those that an image has: a late image may leave some that none has any
+    more, which stay until association begins anew (:func:`forget_introduced`).
+    """
     query = select(frequencyband).where(frequencyband.c.dataset == dataset_id)
+    if in_use:
+        query = query.where(frequencyband.c.id.in_(_of_images(dataset_id, image.c.band)))
     rows = connection.execute(query.order_by(frequencyband.c.id)).all()
     return [row.id for row in rows], [
         Band(row.freq_central, row.freq_low, row.freq_high) for row in rows
     ]
 
 
-def load_regions(connection: Connection, dataset_id: int) -> tuple[list[int], list[Region]]:
-    """Ids and regions of a dataset, in order of their first images."""
+def load_regions(
+    connection: Connection, dataset_id: int, *, in_use: bool = False
+) -> tuple[list[int], list[Region]]:
+    """Ids and regions of a dataset, in order of their first images; ``in_use`` as for bands."""
     query = select(skyregion).where(skyregion.c.dataset == dataset_id)
+    if in_use:
+        query = query.where(skyregion.c.id.in_(_of_images(dataset_id, image.c.skyrgn)))
     rows = connection.execute(query.order_by(skyregion.c.id)).all()
     return [row.id for row in rows], [
         Region(row.centre_ra, row.centre_decl, row.xtr_radius) for row in rows
@@ -36,7 +48,7 @@ def save_bands(
     store: Store, connection: Connection, dataset_id: int, ids: list[int], bands: Sequence[Band]
 ) -> list[int]:
     """Write bands over those with these ids, and new ones beyond; return the ids of all."""
-    new = store.allocate(connection, frequencyband, len(bands) - len(ids))
+    new = store.allocate(connection, frequencyband, max(len(bands) - len(ids), 0))
     every = [*ids[: len(bands)], *(int(i) for i in new)]
     columns: dict[str, Any] = {
         "id": every,
@@ -65,7 +77,7 @@ def save_regions(
 
     ``vectors`` are the unit vectors of the centres, (n, 3).
     """
-    new = store.allocate(connection, skyregion, len(regions) - len(ids))
+    new = store.allocate(connection, skyregion, max(len(regions) - len(ids), 0))
     every = [*ids[: len(regions)], *(int(i) for i in new)]
     columns: dict[str, Any] = {
         "id": every,
@@ -99,10 +111,15 @@ def set_introduced(connection: Connection, ids: Sequence[int]) -> None:
 def forget_introduced(connection: Connection, dataset_id: int) -> None:
     """Begin anew: no region is introduced. Bands and regions that no image has are deleted."""
     for table, column in ((frequencyband, image.c.band), (skyregion, image.c.skyrgn)):
-        used = select(column).where(image.c.dataset == dataset_id)
+        used = _of_images(dataset_id, column)
         connection.execute(
             delete(table).where(table.c.dataset == dataset_id, table.c.id.not_in(used))
         )
     connection.execute(
         update(skyregion).where(skyregion.c.dataset == dataset_id).values(introduced=False)
     )
+
+
+def _of_images(dataset_id: int, column: Column[int]) -> Select[Any]:
+    """Bands or regions that images of a dataset have."""
+    return select(column).where(image.c.dataset == dataset_id)

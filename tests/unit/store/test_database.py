@@ -177,6 +177,11 @@ def test_ids_are_given_once(store: Store) -> None:
         other = store.allocate(connection, version, 1)
     assert (first.tolist(), none.tolist(), second.tolist()) == ([1, 2, 3], [], [4, 5])
     assert other.tolist() == [1]
+    with (
+        pytest.raises(ValueError, match="-1 new ids of table rejectreason"),
+        store.write() as connection,
+    ):
+        store.allocate(connection, rejectreason, -1)
 
 
 def _take_ids(url: str, count: int, answer: Any) -> None:
