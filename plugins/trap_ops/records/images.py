@@ -134,14 +134,15 @@ class ImageRow:
     verdict: str | None
 
     @property
-    def order(self) -> tuple[datetime, float, int, str, str]:
-        """Canonical order of images (SCIENCE.md D19)."""
+    def order(self) -> tuple[datetime, float, int, str, str, str]:
+        """Canonical order of images (SCIENCE.md D19); of equal copies, order of their paths."""
         return (
             self.start,
             self.freq_eff_hz,
             self.stokes,
             self.file_name,
             self.content_sha256 or self.header_sha256,
+            self.path,
         )
 
     @property

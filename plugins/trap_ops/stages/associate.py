@@ -45,7 +45,7 @@ class _Plan:
     done : set of int
         Of these, images that were gone through before.
     afresh : bool
-        Whether to forget all sky sources and go through everything.
+        Whether to forget what earlier runs made of the sky and go through everything.
     """
 
     rows: list[ImageRow]
@@ -57,9 +57,10 @@ class _Plan:
 def associate(context: StageContext) -> StageReport:
     """Associate all images of the dataset that are accepted, extracted and not associated yet.
 
-    If one of them is not later than all that were associated, or one of those is not accepted any
-    more, everything is derived anew from the stored detections (SCIENCE.md D15); forced fits that
-    are wanted again at the same position keep their result.
+    If one of them is not later than all that were associated, or if what was done before is void
+    (``register_images`` and ``judge_quality`` see to that), everything is derived anew from the
+    stored detections (SCIENCE.md D15); forced fits that are wanted again at the same position keep
+    their result.
 
     Returns
     -------
@@ -69,7 +70,7 @@ def associate(context: StageContext) -> StageReport:
     with stage(context, STAGE) as timer:
         plan = _plan(context)
         if plan.afresh:
-            logger.info("going through the whole dataset anew")
+            logger.info("going through the dataset from its first image on")
             with context.store.write() as connection:
                 sky_sources.wipe(connection, context.run.dataset)
                 regions.forget_introduced(connection, context.run.dataset)
@@ -102,7 +103,6 @@ def _plan(context: StageContext) -> _Plan:
         rows = images.images_of(connection, context.run.dataset)
         extracted = image_outcomes(connection, context.run.dataset, "extract_sources")
         done = set(image_outcomes(connection, context.run.dataset, STAGE))
-        has_sources = sky_sources.any_sources(connection, context.run.dataset)
     usable = {
         row.id
         for row in rows
@@ -112,9 +112,7 @@ def _plan(context: StageContext) -> _Plan:
     late = latest_done is not None and any(
         row.start <= latest_done for row in rows if row.id in usable - done
     )
-    withdrawn = bool(done - usable)
-    leftover = has_sources and not done
-    return _Plan(rows, usable, set() if late or withdrawn else done, late or withdrawn or leftover)
+    return _Plan(rows, usable, set() if late else done, afresh=late or not done)
 
 
 def _load_history(context: StageContext, plan: _Plan) -> SkyHistory:

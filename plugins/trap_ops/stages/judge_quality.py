@@ -7,17 +7,21 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from sqlalchemy import Connection
+
 from trap_ops.records.images import ImageRow, RejectReason, Verdict
-from trap_ops.records.names import shown_path
+from trap_ops.records.names import visible
 from trap_ops.records.runs import StageReport
 from trap_ops.science.quality import judge
 from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
-from trap_ops.store import images
+from trap_ops.store import detections, forced_fits, images, sky_sources
 from trap_ops.store.outcomes import (
     ACCEPTED,
+    DONE,
     REJECTED,
     Outcome,
     finished_images,
+    forget_outcomes,
     image_outcomes,
     save_outcomes,
 )
@@ -31,7 +35,8 @@ def judge_quality(context: StageContext) -> StageReport:
     """Give verdicts to all measured images of the dataset.
 
     The verdict on an image depends on earlier ones (history of the rms, duplicates), so those after
-    a late image are judged again. Only verdicts that change are written.
+    a late image are judged again. Only verdicts that change are written. An image that was used and
+    is rejected now loses all that was made of it, as if it had been rejected from the first.
 
     Returns
     -------
@@ -81,9 +86,9 @@ def _judge_in_order(
                 False, RejectReason.FILE_UNUSABLE, "its pixels cannot be read; see measure_quality"
             )
         elif original is not row:
-            verdict = Verdict(
-                False, RejectReason.DUPLICATE, f"the same bytes as {shown_path(original.path)}"
-            )
+            where = " in another directory" if original.file_name == row.file_name else ""
+            comment = f"the same bytes as {visible(original.file_name)}{where}"
+            verdict = Verdict(False, RejectReason.DUPLICATE, comment)
         else:
             verdict = judge(row, earlier[-settings.rms_history_images :], settings)
         if verdict.accepted:
@@ -117,8 +122,32 @@ def _save(
             )
         )
     with context.store.write() as connection:
+        _withdraw(
+            connection, context.run.dataset, [i for i, v in verdicts.items() if not v.accepted]
+        )
         images.set_verdicts(context.store, connection, verdicts)
         save_outcomes(connection, context.run.dataset, context.run.id, outcomes)
+
+
+def _withdraw(connection: Connection, dataset: int, rejected: Sequence[int]) -> None:
+    """Delete what was made of images that were accepted before, and all that rests on it.
+
+    Association begins anew then. Should such an image be accepted again, its sources are extracted
+    again: its pixels may have been the reason why it was not used.
+    """
+    extracted = image_outcomes(connection, dataset, "extract_sources")
+    before = [image_id for image_id in rejected if image_id in extracted]
+    if not before:
+        return
+    if any(extracted[image_id][0] == DONE for image_id in before):
+        logger.info("not all images that were used are accepted any more: association begins anew")
+        sky_sources.wipe(connection, dataset)
+        forget_outcomes(connection, dataset, "associate")
+        forced_fits.delete_requests(connection, before)
+        detections.delete_measurements(connection, before)
+        images.forget_noise(connection, before)
+    for stage_name in ("extract_sources", "fit_forced"):
+        forget_outcomes(connection, dataset, stage_name, before)
 
 
 def _input_hash(verdict: Verdict) -> str:

@@ -81,6 +81,14 @@ def delete_blind(connection: Connection, image_id: int) -> None:
     )
 
 
+def delete_measurements(connection: Connection, image_ids: Sequence[int]) -> None:
+    """Delete all measurements in some images, blind and forced."""
+    with id_list(connection, extractedsource.c.image, image_ids) as images:
+        connection.execute(
+            delete(extractedsource).where(extractedsource.c.image.in_(select(images.c.id)))
+        )
+
+
 def load_blind(connection: Connection, image_ids: Sequence[int]) -> dict[int, Detections]:
     """Blind detections of some images, in no order; images without any are in it too."""
     table = extractedsource

@@ -144,6 +144,12 @@ def drop_orphans(connection: Connection, dataset_id: int) -> None:
         )
 
 
+def delete_requests(connection: Connection, image_ids: Sequence[int]) -> None:
+    """Delete all requests in some images, those of monitors too. Their measurements stay."""
+    with id_list(connection, forcedfit.c.image, image_ids) as images:
+        connection.execute(delete(forcedfit).where(forcedfit.c.image.in_(select(images.c.id))))
+
+
 def request_monitors(
     store: Store, connection: Connection, dataset_id: int, image_ids: Sequence[int]
 ) -> None:

@@ -248,6 +248,18 @@ def set_noise(
     )
 
 
+def forget_noise(connection: Connection, image_ids: Sequence[int]) -> None:
+    """Delete what :func:`set_noise` wrote of some images."""
+    with id_list(connection, image.c.id, image_ids) as wanted:
+        chosen = select(wanted.c.id)
+        connection.execute(delete(noisemodel).where(noisemodel.c.image.in_(chosen)))
+        connection.execute(
+            update(image)
+            .where(image.c.id.in_(chosen))
+            .values(rms_min=None, rms_max=None, detection_thresh=None, analysis_thresh=None)
+        )
+
+
 def load_noise(connection: Connection, image_id: int) -> NoiseModel:
     """Return what the sources of an image were measured against.
 

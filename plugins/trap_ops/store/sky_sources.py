@@ -65,12 +65,6 @@ _POSITION_COLUMNS = {
 }
 
 
-def any_sources(connection: Connection, dataset_id: int) -> bool:
-    """Whether a dataset has sky sources."""
-    query = select(runningcatalog.c.id).where(runningcatalog.c.dataset == dataset_id).limit(1)
-    return connection.execute(query).first() is not None
-
-
 def load_catalogue(connection: Connection, dataset_id: int) -> SkySourceRows:
     """Sky sources of a dataset, without monitoring positions, in canonical order."""
     table = runningcatalog
