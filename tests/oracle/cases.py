@@ -179,7 +179,7 @@ def _insert_images(context: StageContext, items: list[dict[str, Any]], ran: Ran)
                 e for e in item["blind_extractions"]
                 if np.isfinite(float(e["flux_err"])) and np.isfinite(float(e["peak_err"]))
             ]  # fmt: skip
-            sources = _sources(usable)
+            sources = sources_of(usable)
             new = detections.insert_sources(store, connection, image_id, sources, 0)
             ran.labels |= {int(i): e["label"] for i, e in zip(new, usable, strict=True)}
 
@@ -196,11 +196,11 @@ def _run_stages(context: StageContext, case: dict[str, Any], ran: Ran) -> None:
             for ra, dec in zip(requests.ra_deg, requests.dec_deg, strict=True)
         ]
         placed = [
-            {**(entry or _NOTHING), "ra": ra, "dec": dec}
+            {**(entry or NOTHING), "ra": ra, "dec": dec}
             for entry, ra, dec in zip(entries, requests.ra_deg, requests.dec_deg, strict=True)
         ]
         return ForcedMeasurements(
-            _sources(placed), ["" if entry else "not supplied" for entry in entries]
+            sources_of(placed), ["" if entry else "not supplied" for entry in entries]
         )
 
     report = associate(context)
@@ -221,7 +221,7 @@ def _run_stages(context: StageContext, case: dict[str, Any], ran: Ran) -> None:
     find_candidates(context)
 
 
-_NOTHING = {
+NOTHING = {
     "ra_fit_err": 1.0, "dec_fit_err": 1.0, "error_radius": 10.0, "ew_sys_err": 1.0,
     "ns_sys_err": 1.0, "peak": np.nan, "peak_err": np.nan, "flux": np.nan, "flux_err": np.nan,
     "sigma": np.nan, "beam_maj": 1.0, "beam_min": 1.0, "beam_angle": 0.0, "chisq": 1.0,
@@ -238,7 +238,7 @@ def _nearest(supply: list[dict[str, Any]], ra: float, dec: float) -> dict[str, A
     return supply[best] if distance[best] * 60.0 <= 1.0 else None
 
 
-def _sources(entries: list[dict[str, Any]]) -> Sources:
+def sources_of(entries: list[dict[str, Any]]) -> Sources:
     def column(name: str) -> np.ndarray:
         return np.array([float(entry[name]) for entry in entries], dtype=np.float64)
 
