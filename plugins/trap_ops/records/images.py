@@ -260,6 +260,29 @@ class Autocorrelation:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """Which pixels of an image are used, and where they are on the sky. Equal ones are alike.
+
+    Attributes
+    ----------
+    wcs : str
+        Celestial axes, as the cards of a FITS header.
+    nx, ny : int
+    beam_covariance_px : tuple of float, (4,)
+        Of the beam, over pixel offsets (x, y): row by row.
+    changes : bytes
+        Little-endian 64-bit integers: pixels, counted row by row, from which on pixels are used,
+        then not used, and so on.
+    """
+
+    wcs: str
+    nx: int
+    ny: int
+    beam_covariance_px: tuple[float, ...]
+    changes: bytes
+
+
+@dataclass(frozen=True)
 class NoiseModel:
     """What measuring at any position of an image needs beside its pixels.
 

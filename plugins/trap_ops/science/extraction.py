@@ -13,7 +13,8 @@ from trap_ops.config.model import ExtractionConfig
 from trap_ops.records.arrays import FloatArray, Image, Mask
 from trap_ops.records.images import Autocorrelation, NoiseGrid, NoiseModel
 from trap_ops.science.background import noise_grid, upsample
-from trap_ops.science.beam import FWHM_PER_SIGMA, ellipse_of_covariance, fwhm_of_covariance
+from trap_ops.science.beam import ellipse_of_covariance, fwhm_of_covariance
+from trap_ops.science.coverage import axis_ends
 from trap_ops.science.detection import Islands, find_islands, find_peaks, rms_range, threshold
 from trap_ops.science.masks import pixel_mask, widen
 from trap_ops.science.measurement import Measurements, measure_peaks
@@ -35,10 +36,19 @@ _NOISE_SIDE_FWHM = 26.0
 
 @dataclass(frozen=True)
 class Extraction:
-    """Sources of an image and the noise they were measured against."""
+    """Sources of an image and the noise they were measured against.
+
+    Attributes
+    ----------
+    measurements : Measurements
+    noise : NoiseModel
+    mask : numpy.ndarray of bool, (ny, nx)
+        Pixels that were not used.
+    """
 
     measurements: Measurements
     noise: NoiseModel
+    mask: Mask
 
 
 def extract(
@@ -95,7 +105,8 @@ def extract(
         resolved_limit_sigma=config.resolved_threshold_sigma,
     )
     kept = _axis_ends_valid(measurements, mask, data.shape)
-    return Extraction(measurements.take(kept), NoiseModel(grid, correlation, rms_min, rms_max))
+    noise = NoiseModel(grid, correlation, rms_min, rms_max)
+    return Extraction(measurements.take(kept), noise, masked)
 
 
 def cell_bias(correlation: Autocorrelation, cell_pixels: float) -> float:
@@ -175,17 +186,8 @@ def _noise_part(valid: Mask, fwhm_px: float) -> tuple[slice, slice]:
 def _axis_ends_valid(measurements: Measurements, mask: Mask | None, shape: tuple[int, ...]) -> Mask:
     """Which sources have unmasked pixels around the four ends of their axes (HWHM)."""
     ny, nx = shape
-    values, vectors = np.linalg.eigh(measurements.shape_covariance)
-    half = np.sqrt(values) * (FWHM_PER_SIGMA / 2.0)
-    kept = np.ones(len(measurements), dtype=bool)
-    for axis in (0, 1):
-        for sign in (-1.0, 1.0):
-            x = measurements.x + sign * half[:, axis] * vectors[:, 0, axis]
-            y = measurements.y + sign * half[:, axis] * vectors[:, 1, axis]
-            for round_x, round_y in itertools.product((np.floor, np.ceil), repeat=2):
-                column, row = round_x(x).astype(np.intp), round_y(y).astype(np.intp)
-                inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
-                kept &= inside
-                if mask is not None:
-                    kept &= ~mask[np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)]
-    return kept
+    column, row = axis_ends(measurements.x, measurements.y, measurements.shape_covariance)
+    kept = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
+    if mask is not None:
+        kept &= ~mask[np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)]
+    return np.asarray(kept.all(axis=1))

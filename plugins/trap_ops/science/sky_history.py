@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trap_ops.records.arrays import FloatArray, IntArray, Mask
-from trap_ops.records.images import Region
+from trap_ops.records.images import Coverage, Region
 from trap_ops.records.sky import (
     NO_PARENT,
     REQUESTED,
@@ -37,7 +37,7 @@ from trap_ops.science.catalogue import (
     updated_positions,
 )
 from trap_ops.science.ledger import Ledger, copies
-from trap_ops.science.new_sources import DetectionLimits, best_limits, classify
+from trap_ops.science.new_sources import DetectionLimits, EarlierLimits
 from trap_ops.science.sky_regions import inside_region
 
 EXPIRED, FOUNDED_THIS_STEP = "expired", "founded_this_step"
@@ -119,6 +119,8 @@ class SkyHistory:
     earlier : callable
         Returns the accepted images gone through before, in canonical order; called when the first
         source is founded, because a run that founds none need not know them.
+    coverage : callable
+        As in :class:`trap_ops.science.new_sources.EarlierLimits`.
     rules : Rules
     """
 
@@ -129,6 +131,7 @@ class SkyHistory:
         regions: Mapping[int, Region],
         introduced: set[int],
         earlier: Callable[[], Sequence[HistoryImage]],
+        coverage: Callable[[int], Coverage | None],
         rules: Rules,
     ) -> None:
         self.catalogue = catalogue
@@ -141,7 +144,7 @@ class SkyHistory:
         # Images gone through in this run, kept until it is known whether earlier ones are needed.
         self._waiting: list[HistoryImage] = []
         self._covering: dict[tuple[int, int], list[HistoryImage]] = {}
-        self._limits: dict[tuple[int, int, int], DetectionLimits] = {}
+        self._limits = EarlierLimits(coverage)
         self._members: dict[int, list[IntArray]] = {}
         order = np.argsort(catalogue.id)
         index = order[np.searchsorted(catalogue.id[order], memberships.source)]
@@ -324,24 +327,18 @@ class SkyHistory:
     def _test_new(
         self, image: HistoryImage, at: Detections, items: IntArray, founded: IntArray
     ) -> None:
-        """Compare new sources with the best earlier image of the same band that covers each."""
+        """Compare new sources with the deepest earlier image of the same band that shows each."""
         if len(founded) == 0:
             return
         self._know_earlier()
-        best: list[DetectionLimits | None] = [None] * len(founded)
-        for (region, band, stokes), limits in self._limits.items():
-            if (band, stokes) == (image.band, image.stokes):
-                members = np.concatenate(self._members.get(region, [np.empty(0, dtype=np.intp)]))
-                for i in np.flatnonzero(np.isin(founded, members)).tolist():
-                    best[i] = best_limits(best[i], limits)
-        low = np.array([np.nan if b is None else b.low_jy for b in best])
-        high = np.array([np.nan if b is None else b.high_jy for b in best])
-        new, kind = classify(at.peak_jy[items], low, high)
+        members = {
+            region: np.isin(founded, np.concatenate(sources))
+            for region, sources in self._members.items()
+        }
+        at = at.take(items)
+        new, images, kind = self._limits.exceeded(image.band, image.stokes, members, at)
         if len(new):
-            images = np.array([best[i].image for i in new.tolist()])
-            self._ledger.new_sources.append(
-                NewSourceRows(founded[new], at.id[items[new]], images, kind)
-            )
+            self._ledger.new_sources.append(NewSourceRows(founded[new], at.id[new], images, kind))
 
     def _request_forward(
         self,
@@ -481,8 +478,7 @@ class SkyHistory:
 
     def _file(self, image: HistoryImage) -> None:
         self._covering.setdefault((image.region, image.stokes), []).append(image)
-        key = (image.region, image.band, image.stokes)
-        self._limits[key] = best_limits(self._limits.get(key), image.limits)
+        self._limits.add(image.region, image.band, image.stokes, image.limits)
 
 
 def _joined(first: Positions, second: Positions, order: IntArray) -> Positions:

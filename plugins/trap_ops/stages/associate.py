@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 
-from trap_ops.records.images import ImageRow, Region
+from trap_ops.records.images import Coverage, ImageRow, Region
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import step_number
 from trap_ops.science.catalogue import Catalogue, canonical
@@ -130,6 +131,7 @@ def _load_history(context: StageContext, plan: _Plan) -> SkyHistory:
         by_id,
         introduced,
         lambda: [image for image in _history_images(context, plan) if image.id in plan.done],
+        _coverages(context),
         Rules(
             max_deruiter=settings.association.deruiter_radius,
             forward=settings.forced_fits.forward,
@@ -138,6 +140,19 @@ def _load_history(context: StageContext, plan: _Plan) -> SkyHistory:
             expiration=None if expiration == "none" else expiration,
         ),
     )
+
+
+def _coverages(context: StageContext) -> Callable[[int], Coverage | None]:
+    """What images show, by id: each is loaded once, and those that are alike are kept once."""
+    alike: dict[Coverage | None, Coverage | None] = {}
+
+    @cache
+    def load(image_id: int) -> Coverage | None:
+        with context.store.read() as connection:
+            coverage = images.load_coverage(connection, image_id)
+        return alike.setdefault(coverage, coverage)
+
+    return load
 
 
 def _history_images(context: StageContext, plan: _Plan) -> list[HistoryImage]:

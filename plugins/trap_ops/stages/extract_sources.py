@@ -9,9 +9,10 @@ from pathlib import Path
 
 from trap_ops.errors import ImageError
 from trap_ops.images.fits import check_unchanged, read_image
-from trap_ops.records.images import ImageRow, NoiseModel, RejectReason, Verdict
+from trap_ops.records.images import Coverage, ImageRow, NoiseModel, RejectReason, Verdict
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sources import Sources
+from trap_ops.science.coverage import make_coverage
 from trap_ops.science.extraction import extract
 from trap_ops.science.geometry import pixel_beam
 from trap_ops.science.sources import blind_sources, systematic_error_arcsec
@@ -49,7 +50,7 @@ def extract_sources(
 def _extract_one(context: StageContext, row: ImageRow, key: str) -> int:
     started = time.perf_counter()
     try:
-        sources, noise = _measure(context, row)
+        sources, noise, coverage = _measure(context, row)
     except ImageError as error:
         seconds = time.perf_counter() - started
         again = "" if error.passing else key
@@ -75,6 +76,7 @@ def _extract_one(context: StageContext, row: ImageRow, key: str) -> int:
             connection,
             row.id,
             noise,
+            coverage,
             settings.detection_threshold_sigma,
             settings.analysis_threshold_sigma,
         )
@@ -85,12 +87,13 @@ def _extract_one(context: StageContext, row: ImageRow, key: str) -> int:
     return len(sources)
 
 
-def _measure(context: StageContext, row: ImageRow) -> tuple[Sources, NoiseModel]:
+def _measure(context: StageContext, row: ImageRow) -> tuple[Sources, NoiseModel, Coverage]:
     settings = context.run.configuration.extraction
     path = Path(row.path)
     check_unchanged(path, row.file_size, row.file_mtime_ns, row.content_sha256)
     image = read_image(path)
-    extraction = extract(image.pixels, pixel_beam(image.beam, image.pixel_matrix_deg), settings)
+    beam = pixel_beam(image.beam, image.pixel_matrix_deg)
+    extraction = extract(image.pixels, beam, settings)
     if extraction is None:
         msg = (
             f"{row.shown_name}: no part of it has noise to measure sources against (too few valid "
@@ -103,7 +106,7 @@ def _measure(context: StageContext, row: ImageRow) -> tuple[Sources, NoiseModel]
         systematic_error_arcsec(settings.ew_sys_err_arcsec, row.beam_semimajor_deg),
         systematic_error_arcsec(settings.ns_sys_err_arcsec, row.beam_semimajor_deg),
     )
-    return sources, extraction.noise
+    return sources, extraction.noise, make_coverage(extraction.mask, beam, image.wcs)
 
 
 def _input_hash(context: StageContext, row: ImageRow) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, delete, insert, select, update
 from trap_ops.errors import StoreError
 from trap_ops.records.images import (
     Autocorrelation,
+    Coverage,
     Geometry,
     ImageFile,
     ImageQuality,
@@ -219,10 +220,14 @@ def set_noise(
     connection: Connection,
     image_id: int,
     noise: NoiseModel,
+    coverage: Coverage,
     detection_sigma: float,
     analysis_sigma: float,
 ) -> None:
-    """Write what the sources of an image were measured against; replaces an earlier one."""
+    """Write what the sources of an image were searched in and measured against.
+
+    It replaces what was written before.
+    """
     buffer = io.BytesIO()
     grid = noise.grid
     np.savez(
@@ -233,6 +238,10 @@ def set_noise(
         correlation=noise.correlation.values,
         measured=np.array(noise.correlation.measured),
         rms_range=np.array([noise.rms_min, noise.rms_max]),
+        wcs=np.frombuffer(coverage.wcs.encode("ascii"), dtype=np.uint8),
+        shape=np.array([coverage.nx, coverage.ny]),
+        beam=np.array(coverage.beam_covariance_px),
+        changes=np.frombuffer(coverage.changes, dtype=np.uint8),
     )
     connection.execute(delete(noisemodel).where(noisemodel.c.image == image_id))
     connection.execute(insert(noisemodel).values(image=image_id, arrays=buffer.getvalue()))
@@ -268,9 +277,7 @@ def load_noise(connection: Connection, image_id: int) -> NoiseModel:
     StoreError
         If its sources were not extracted.
     """
-    stored = connection.execute(
-        select(noisemodel.c.arrays).where(noisemodel.c.image == image_id)
-    ).scalar()
+    stored = _stored_noise(connection, image_id)
     if stored is None:
         msg = f"image {image_id} has no noise model: its sources must be extracted first"
         raise StoreError(msg, image=image_id)
@@ -283,6 +290,27 @@ def load_noise(connection: Connection, image_id: int) -> NoiseModel:
             rms_min=rms_min,
             rms_max=rms_max,
         )
+
+
+def load_coverage(connection: Connection, image_id: int) -> Coverage | None:
+    """Return what an image shows; None if its sources were not extracted."""
+    stored = _stored_noise(connection, image_id)
+    if stored is None:
+        return None
+    with np.load(io.BytesIO(stored), allow_pickle=False) as arrays:
+        nx, ny = arrays["shape"].tolist()
+        return Coverage(
+            wcs=arrays["wcs"].tobytes().decode("ascii"),
+            nx=nx,
+            ny=ny,
+            beam_covariance_px=tuple(arrays["beam"].tolist()),
+            changes=arrays["changes"].tobytes(),
+        )
+
+
+def _stored_noise(connection: Connection, image_id: int) -> bytes | None:
+    query = select(noisemodel.c.arrays).where(noisemodel.c.image == image_id)
+    return connection.execute(query).scalar()
 
 
 def _query() -> Select[Any]:

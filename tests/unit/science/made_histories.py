@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from trap_ops.records.images import Region
+from trap_ops.records.images import Coverage, Region
 from trap_ops.records.sky import LinkType, MembershipRows, SkyChanges, SkySourceRows
 from trap_ops.records.sources import Detections
 from trap_ops.science.catalogue import Catalogue, canonical
@@ -136,13 +136,22 @@ class Stored:
         return rows, MembershipRows(table[0].astype(int), table[1].astype(int), table[2])
 
 
+def everything(_: int) -> None:
+    """Of no image it is known what it shows: all that is in its region."""
+    return
+
+
 def run(
-    steps: Sequence[Step], rules: Rules = RULES, *, save: str = "at the end"
+    steps: Sequence[Step],
+    rules: Rules = RULES,
+    *,
+    save: str = "at the end",
+    coverage: Callable[[int], Coverage | None] = everything,
 ) -> tuple[Stored, SkyHistory]:
     """Go through steps; changes are stored at the end, after each step, or with a fresh start."""
     stored, done = Stored(), list[HistoryImage]()
     introduced: set[int] = set()
-    history = SkyHistory(*fresh(stored), REGIONS, introduced, list, rules)
+    history = SkyHistory(*fresh(stored), REGIONS, introduced, list, coverage, rules)
     for number, step in enumerate(steps):
         history.advance(number, step.regions, step.images, step.found)
         done += step.images
@@ -152,7 +161,13 @@ def run(
             before = tuple(done)
             catalogue, memberships = fresh(stored)
             history = SkyHistory(
-                catalogue, memberships, REGIONS, introduced, lambda before=before: before, rules
+                catalogue,
+                memberships,
+                REGIONS,
+                introduced,
+                lambda before=before: before,
+                coverage,
+                rules,
             )
     stored.save(history.take_changes())
     return stored, history

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trap_ops.records.images import Region
@@ -108,9 +108,15 @@ class SlowSource:
 class SlowSky:
     """The state of association, changed one source at a time."""
 
-    def __init__(self, regions: Mapping[int, Region], rules: Rules) -> None:
+    def __init__(
+        self,
+        regions: Mapping[int, Region],
+        rules: Rules,
+        shows: Callable[[int, float, float], bool] = lambda *_: True,
+    ) -> None:
         self.regions = regions
         self.rules = rules
+        self.shows = shows
         self.sources: list[SlowSource] = []
         self.introduced: list[int] = []
         self.images: list[HistoryImage] = []
@@ -203,12 +209,13 @@ class SlowSky:
     def _compare_with_earlier(
         self, source: SlowSource, image: HistoryImage, peak_jy: float
     ) -> None:
-        """SCIENCE.md 8: the earlier image of the band that covers it and has the least limits."""
+        """SCIENCE.md 8: the earlier image of the band that shows it and has the least limits."""
         earlier = [
             other
             for other in self.images
             if (other.band, other.stokes) == (image.band, image.stokes)
             and other.region in source.members
+            and self.shows(other.id, *source.origin[1:])
         ]
         if not earlier:
             return

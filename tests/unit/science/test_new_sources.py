@@ -6,8 +6,17 @@ import math
 
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 
-from trap_ops.science.new_sources import DetectionLimits, best_limits, classify, detection_limits
+from trap_ops.records.images import Coverage
+from trap_ops.science.coverage import make_coverage
+from trap_ops.science.new_sources import (
+    DetectionLimits,
+    EarlierLimits,
+    classify,
+    detection_limits,
+)
+from unit.science.made_detections import detections
 
 
 def test_limits_are_rms_times_threshold_and_margin() -> None:
@@ -32,10 +41,22 @@ def limits(image: int, low: float, high: float) -> DetectionLimits:
     return detection_limits(image, image, low, high, 1.0, 0.0)
 
 
+def exceeded(
+    *earlier: DetectionLimits, shown: dict[int, Coverage] | None = None, peak_jy: float = 100.0
+) -> list[tuple[int, int]]:
+    """Image and kind for a source that appears at (10, 20), if it is new."""
+    limits_of = EarlierLimits((shown or {}).get)
+    for item in earlier:
+        limits_of.add(1, 1, 1, item)
+    at = detections(10.0, 20.0, peak_jy=peak_jy)
+    members = {1: np.array([True]), 2: np.array([True])}
+    _, images, kind = limits_of.exceeded(1, 1, members, at)
+    return list(zip(images.tolist(), kind.tolist(), strict=True))
+
+
 @pytest.mark.parametrize(
     ("first", "second", "best"),
     [
-        (None, limits(1, 1.0, 2.0), 1),
         (limits(1, 1.0, 2.0), limits(2, 2.0, 2.0), 1),
         (limits(1, 2.0, 2.0), limits(2, 1.0, 9.0), 2),
         (limits(1, 1.0, 3.0), limits(2, 1.0, 2.0), 2),
@@ -43,9 +64,41 @@ def limits(image: int, low: float, high: float) -> DetectionLimits:
         (limits(2, 1.0, 2.0), limits(1, 1.0, 2.0), 1),
         (limits(1, math.nan, math.nan), limits(2, 5.0, 6.0), 2),
         (limits(1, 5.0, 6.0), limits(2, math.nan, math.nan), 1),
+        (limits(1, 1.0, math.nan), limits(2, 5.0, 6.0), 2),
     ],
 )
 def test_the_deepest_image_counts_then_the_earliest(
-    first: object, second: object, best: int
+    first: DetectionLimits, second: DetectionLimits, best: int
 ) -> None:
-    assert best_limits(first, second).image == best
+    assert exceeded(first, second) == [(best, 1)]
+
+
+def showing(ra_deg: float, *, masked: bool = False) -> Coverage:
+    """What an image of a tenth of a degree about (RA, 20) shows: all of it or nothing."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [ra_deg, 20.0]
+    wcs.wcs.crpix = [10.5, 10.5]
+    wcs.wcs.cdelt = [-0.005, 0.005]
+    return make_coverage(np.full((20, 20), masked), np.eye(2), wcs)
+
+
+def test_an_image_that_does_not_show_the_position_never_counts() -> None:
+    near, away, masked = showing(10.01), showing(10.2), showing(10.01, masked=True)
+    deep, deeper, deepest = limits(1, 4.0, 5.0), limits(2, 2.0, 3.0), limits(3, 1.0, 2.0)
+    three = (deep, deeper, deepest)
+    assert exceeded(*three, shown={1: near, 2: away, 3: masked}) == [(1, 1)]
+    assert exceeded(*three, shown={1: near, 2: near, 3: away}) == [(2, 1)]
+    assert exceeded(*three, shown={1: away, 2: away, 3: masked}) == []
+    # Of the second it is not known; then all that is in its region counts.
+    assert exceeded(*three, shown={1: near, 3: masked}) == [(2, 1)]
+
+
+def test_a_source_below_the_image_that_shows_it_is_not_new() -> None:
+    shown = {1: showing(10.0), 2: showing(10.2)}
+    earlier = (limits(1, 4.0, 6.0), limits(2, 1.0, 2.0))
+    assert [exceeded(*earlier, shown=shown, peak_jy=peak) for peak in (4.0, 5.0, 7.0)] == [
+        [],
+        [(1, 0)],
+        [(1, 1)],
+    ]

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 
+from trap_ops.records.images import Coverage
 from trap_ops.records.sources import Detections
+from trap_ops.science.coverage import make_coverage, shows
 from trap_ops.science.sky_history import Rules
 from unit.science.made_histories import (
     REGIONS,
@@ -87,6 +90,35 @@ def test_all_at_once_is_as_one_source_after_the_other(seed: int, rules: Rules) -
         slow.advance(number, step.regions, step.images, step.found)
     stored, _ = run(steps, rules)
     assert differences(stored, slow) == []
+
+
+@pytest.mark.parametrize("save", ["at the end", "fresh start"])
+@pytest.mark.parametrize("seed", range(8))
+def test_images_that_show_a_part_of_their_region(seed: int, save: str) -> None:
+    """Every second image has data in the eastern half of its region only, every third nowhere."""
+    steps = random_steps(seed)
+    region_of = {image.id: REGIONS[image.region] for step in steps for image in step.images}
+
+    def coverage(image: int) -> Coverage:
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+        wcs.wcs.crval = [region_of[image].ra_deg, region_of[image].dec_deg]
+        wcs.wcs.crpix = [101.0, 101.0]
+        wcs.wcs.cdelt = [-0.01, 0.01]
+        mask = np.zeros((200, 200), dtype=bool)
+        mask[:, 100 if image % 2 == 0 else 200 :] = True
+        return make_coverage(mask | (image % 3 == 0), np.eye(2), wcs)
+
+    def shown(image: int, ra: float, dec: float) -> bool:
+        return bool(shows(coverage(image), np.array([ra]), np.array([dec]))[0])
+
+    slow = SlowSky(REGIONS, RULES, shown)
+    for number, step in enumerate(steps):
+        slow.advance(number, step.regions, step.images, step.found)
+    stored, _ = run(steps, save=save, coverage=coverage)
+    assert differences(stored, slow) == []
+    hidden = [image for _, image, _ in stored.new.values() if image % 3 == 0]
+    assert hidden == []
 
 
 def test_the_random_skies_are_rich() -> None:

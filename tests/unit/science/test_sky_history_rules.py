@@ -17,6 +17,7 @@ from unit.science.made_histories import (
     RULES,
     Step,
     Stored,
+    everything,
     fresh,
     image_of,
     run,
@@ -222,7 +223,13 @@ def test_earlier_images_are_asked_for_only_if_a_source_is_founded() -> None:
     catalogue, memberships = fresh(first)
     asked = []
     history = SkyHistory(
-        catalogue, memberships, REGIONS, {1}, lambda: asked.append(1) or [image_of(0)], RULES
+        catalogue,
+        memberships,
+        REGIONS,
+        {1},
+        lambda: asked.append(1) or [image_of(0)],
+        everything,
+        RULES,
     )
     history.advance(1, [1], [image_of(1)], {1: one(number=2)})
     assert asked == []

@@ -1,0 +1,96 @@
+"""Where an image shows the sky: the pixels that its sources were searched in, by position."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning
+
+from trap_ops.records.arrays import FloatArray, IntArray, Mask
+from trap_ops.records.images import Coverage
+from trap_ops.science.beam import FWHM_PER_SIGMA
+from trap_ops.science.sky_plane import to_pixels
+
+_NINE = np.arange(9)
+
+
+def make_coverage(mask: Mask, beam_covariance_px: FloatArray, wcs: WCS) -> Coverage:
+    """Describe what an image shows.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of bool, (ny, nx)
+        True where pixels are not used: :func:`trap_ops.science.masks.pixel_mask`.
+    beam_covariance_px : numpy.ndarray, (2, 2)
+    wcs : astropy.wcs.WCS
+        Of the image: two celestial axes.
+    """
+    flat = mask.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    if not flat[0]:
+        changes = np.concatenate([[0], changes])
+    ny, nx = mask.shape
+    return Coverage(
+        wcs=wcs.to_header_string(relax=True),
+        nx=nx,
+        ny=ny,
+        beam_covariance_px=tuple(np.asarray(beam_covariance_px, dtype=np.float64).ravel().tolist()),
+        changes=changes.astype("<i8").tobytes(),
+    )
+
+
+def shows(coverage: Coverage, ra_deg: FloatArray, dec_deg: FloatArray) -> Mask:
+    """Whether an image would show a point source at each position, (n,).
+
+    It would if it has the nine nearest pixels, which a forced fit needs, and those around the ends
+    of the beam's axes, which a detection needs: sources nearer to the edge are not detected.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        wcs = WCS(fits.Header.fromstring(coverage.wcs))
+    x, y = to_pixels(wcs, ra_deg, dec_deg)
+    on_sky = np.isfinite(x + y)
+    x, y = np.where(on_sky, x, -9.0), np.where(on_sky, y, -9.0)
+    # Far outside is outside, however far: no integer holds all of it.
+    x, y = np.clip(x, -9.0, coverage.nx + 9.0), np.clip(y, -9.0, coverage.ny + 9.0)
+    beam = np.array(coverage.beam_covariance_px).reshape(2, 2)
+    end_columns, end_rows = axis_ends(x, y, np.broadcast_to(beam, (len(x), 2, 2)))
+    columns = np.rint(x).astype(np.intp)[:, None] + _NINE % 3 - 1
+    rows = np.rint(y).astype(np.intp)[:, None] + _NINE // 3 - 1
+    needed = (
+        np.concatenate([columns, end_columns], axis=1),
+        np.concatenate([rows, end_rows], axis=1),
+    )
+    return np.asarray(_has_pixels(coverage, *needed).all(axis=1))
+
+
+def axis_ends(x: FloatArray, y: FloatArray, covariance_px: FloatArray) -> tuple[IntArray, IntArray]:
+    """Columns and rows of the pixels around the four ends of Gaussians' axes (HWHM), (n, 16) each.
+
+    Parameters
+    ----------
+    x, y : numpy.ndarray, (n,)
+    covariance_px : numpy.ndarray, (n, 2, 2)
+    """
+    values, vectors = np.linalg.eigh(covariance_px)
+    half = np.sqrt(values) * (FWHM_PER_SIGMA / 2.0)
+    columns, rows = [], []
+    for axis in (0, 1):
+        for sign in (-1.0, 1.0):
+            end_x = x + sign * half[:, axis] * vectors[:, 0, axis]
+            end_y = y + sign * half[:, axis] * vectors[:, 1, axis]
+            for round_x, round_y in itertools.product((np.floor, np.ceil), repeat=2):
+                columns.append(round_x(end_x).astype(np.intp))
+                rows.append(round_y(end_y).astype(np.intp))
+    return np.stack(columns, axis=1), np.stack(rows, axis=1)
+
+
+def _has_pixels(coverage: Coverage, columns: IntArray, rows: IntArray) -> Mask:
+    nx, ny = coverage.nx, coverage.ny
+    inside = (columns >= 0) & (columns < nx) & (rows >= 0) & (rows < ny)
+    changes = np.frombuffer(coverage.changes, dtype="<i8")
+    place = np.searchsorted(changes, np.where(inside, rows * nx + columns, 0), side="right")
+    return np.asarray(inside & (place % 2 == 1))
