@@ -253,7 +253,7 @@ def test_other_names_in_prose_are_columns_too() -> None:
     columns = {column.name for table in metadata.tables.values() for column in table.columns}
     others = {
         *("fitted", "failed", "skipped", "requested", "orphan", "outside_image", "edge"),
-        *("masked", "file_missing", "expired", "founded_this_step", "all_", "alembic_version"),
+        *("masked", "expired", "founded_this_step", "all_", "alembic_version"),
         *STAGES,
     }
     named = set(re.findall(r"`([a-z][a-z0-9]*_[a-z0-9_]*)`", prose))

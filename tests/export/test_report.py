@@ -38,7 +38,6 @@ from trap_ops.records.sky import FAILED, FITTED, SKIPPED, FitKind
 from trap_ops.science.forced_fits import NoFit
 from trap_ops.science.sky_history import EXPIRED, FOUNDED_THIS_STEP
 from trap_ops.simulate.series import SeriesPlan, write_series
-from trap_ops.stages.fit_forced import FILE_MISSING
 from trap_ops.store.candidates import list_candidates
 from trap_ops.store.database import Store
 from trap_ops.store.light_curves import load_light_curves
@@ -438,7 +437,8 @@ def test_settings_versions_checksums_and_times_are_complete(night_run: Finished)
 
 def test_every_reason_has_words() -> None:
     known = {str(reason) for reason in NoFit} - {""}
-    assert known | {FILE_MISSING, EXPIRED, FOUNDED_THIS_STEP} == NOT_MEASURED.keys()
+    files = {"unreadable file", "file changed"}
+    assert known | files | {EXPIRED, FOUNDED_THIS_STEP} == NOT_MEASURED.keys()
 
 
 def test_a_report_appears_whole_or_not_at_all(

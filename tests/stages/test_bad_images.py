@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from sqlalchemy import select
 
 from stages.conftest import Run, checksum, counts
 from trap_ops.errors import ConfigError
+from trap_ops.export.wording import NOT_MEASURED
 from trap_ops.records.runs import MonitorPosition
 from trap_ops.store.database import Store
 from trap_ops.store.datasets import dataset_id
+from trap_ops.store.forced_fits import count_by_status
 from trap_ops.store.outcomes import rejected_units
 from trap_ops.store.schema import image, rejection
 
@@ -231,3 +234,77 @@ def test_file_that_was_away_is_used_when_it_is_back(
     run(store, [night], "away")
     assert rejected(store, "away") == {}
     assert checksum(store, "away") == checksum(store, "never away")
+
+
+def newest_report(tmp_path: Path) -> str:
+    paths = (tmp_path / "var").rglob("*.html")
+    return max(paths, key=lambda path: path.stat().st_mtime_ns).read_text(encoding="utf-8")
+
+
+def requests_by_fate(store: Store, dataset: str) -> Counter[tuple[str, str]]:
+    """Number of forced fits by status and reason."""
+    found: Counter[tuple[str, str]] = Counter()
+    with store.read() as connection:
+        by_status = count_by_status(connection, dataset_id(connection, dataset))
+    for (_, status, reason), number in by_status.items():
+        found[status, reason] += number
+    return found
+
+
+def test_forced_fits_of_a_file_that_was_away_are_made_when_it_is_back(
+    store: Store, easy: list[Path], run: Run, tmp_path: Path
+) -> None:
+    from trap_ops import local
+
+    monitor = [MonitorPosition(123.01, 35.02)]
+    run(store, easy, "never away", monitor=monitor)
+    night = tmp_path / "night"
+    night.mkdir()
+    files = [Path(shutil.copy(path, night)) for path in easy]
+    hidden = tmp_path / "hidden.fits"
+    real = local.associate
+
+    def hide_then_associate(context: object) -> object:
+        files[1].rename(hidden)
+        return real(context)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "associate", hide_then_associate)
+        run(store, [night], "away", monitor=monitor)
+    waiting = requests_by_fate(store, "away")["requested", "unreadable file"]
+    assert waiting > 1
+    text = newest_report(tmp_path)
+    assert f"requested: {NOT_MEASURED['unreadable file']}" in text
+    # Tried again, in vain; then it is another file; then it is back.
+    run(store, [night], "away", monitor=monitor)
+    assert requests_by_fate(store, "away")["requested", "unreadable file"] == waiting
+    files[1].write_bytes(b"another")
+    run(store, [night], "away", monitor=monitor)
+    assert requests_by_fate(store, "away")["requested", "file changed"] == waiting
+    hidden.replace(files[1])
+    run(store, [night], "away", monitor=monitor)
+    assert requests_by_fate(store, "away") == requests_by_fate(store, "never away")
+    assert checksum(store, "away") == checksum(store, "never away")
+
+
+def test_forced_fits_of_a_damaged_file_say_what_is_wrong_with_it(
+    store: Store, easy: list[Path], run: Run, tmp_path: Path
+) -> None:
+    """Size and time as before, so that it is taken for the file that was registered."""
+    from trap_ops import local
+
+    files = [Path(shutil.copy(path, tmp_path)) for path in easy]
+    real = local.associate
+
+    def damage_then_associate(context: object) -> object:
+        status = files[1].stat()
+        files[1].write_bytes(b"x" * status.st_size)
+        os.utime(files[1], ns=(status.st_atime_ns, status.st_mtime_ns))
+        return real(context)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "associate", damage_then_associate)
+        run(store, files)
+    found = requests_by_fate(store, "series")
+    assert found["failed", "not a FITS file"] > 1
+    assert not [key for key in found if key[0] == "requested"]

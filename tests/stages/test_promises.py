@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,41 @@ def test_late_image_keeps_forced_fits_and_ids(store: Store, easy: list[Path], ru
     assert kept
     assert orphans == 0
     assert all(after[name] == i for name, i in names.items() if name in after)
+
+
+def test_late_image_needs_no_file_for_what_was_fitted_or_failed(
+    store: Store, hard: list[Path], run: Run, tmp_path: Path
+) -> None:
+    """A position that could not be measured is as lasting a result as a fit."""
+    away = tmp_path / "away"
+    away.mkdir()
+    early = [Path(shutil.copy(path, away)) for path in hard if path != hard[6]]
+    query = select(
+        image.c.file_name,
+        forcedfit.c.kind,
+        forcedfit.c.ra,
+        forcedfit.c.decl,
+        forcedfit.c.status,
+        forcedfit.c.reason,
+        forcedfit.c.xtrsrc,
+        forcedfit.c.upper_limit,
+    ).join(image, image.c.id == forcedfit.c.image)
+
+    def fates() -> dict[tuple[Any, ...], set[tuple[Any, ...]]]:
+        found: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
+        with store.read() as connection:
+            for row in connection.execute(query):
+                found.setdefault(tuple(row[:4]), set()).add(tuple(row[4:]))
+        return found
+
+    run(store, early)
+    before = fates()
+    away.rename(tmp_path / "gone")
+    run(store, [hard[6]])
+    after = fates()
+    both = before.keys() & after.keys()
+    assert {status for key in both for status, *_ in before[key]} == {"fitted", "failed"}
+    assert {key: after[key] for key in both} == {key: before[key] for key in both}
 
 
 def _forced_measurements() -> Any:

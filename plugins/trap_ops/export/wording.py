@@ -19,12 +19,14 @@ FIT_KINDS = {
     int(FitKind.BACKWARD): "backward",
     int(FitKind.MONITOR): "monitored",
 }
-# The short words of table forcedfit: science/forced_fits, stages/fit_forced, science/sky_history.
+# The short words of table forcedfit: science/forced_fits, images/fits, science/sky_history. Other
+# reasons why a file cannot be used speak for themselves.
 NOT_MEASURED = {
     "outside_image": "the position is outside the image",
     "edge": "too close to the edge of the image, or beyond the radius that is used",
     "masked": "pixels without data at the position",
-    "file_missing": "the file has gone or changed since its sources were extracted",
+    "unreadable file": "the file has gone or cannot be read; the next run tries again",
+    "file changed": "the file has changed since it was registered; the next run tries again",
     "expired": "not asked for any more: not seen in too many images",
     "founded_this_step": "the source was first seen in this very time step",
 }

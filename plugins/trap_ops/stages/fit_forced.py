@@ -30,7 +30,6 @@ from trap_ops.store.outcomes import DONE, REJECTED, Outcome, save_outcomes
 logger = logging.getLogger(__name__)
 
 STAGE = "fit_forced"
-FILE_MISSING = "file_missing"
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,9 @@ def fit_forced(
 ) -> StageReport:
     """Make the forced fits that are wanted in some images.
 
-    A position that cannot be measured gets a reason; so do all of an image whose file has gone or
-    changed. ``measure`` is replaced where fits come from elsewhere than pixels.
+    A position that cannot be measured gets a reason; so do all of an image whose file cannot be
+    used, and where that may pass they stay requested. ``measure`` is replaced where fits come from
+    elsewhere than pixels.
     """
     with stage(context, STAGE, batch) as timer:
         with context.store.read() as connection:
@@ -129,7 +129,7 @@ def _fit_one(context: StageContext, row: ImageRow, requests: Requests, measure: 
     except ImageError as error:
         logger.warning("%s: no forced fits: %s", row.shown_name, error)
         with context.store.write() as connection:
-            forced_fits.fail_requests(connection, row.id, FILE_MISSING)
+            forced_fits.fail_requests(connection, row.id, error.reason, passing=error.passing)
             _save_outcome(context, connection, row, started, error)
         return 0
     sources = fits.sources
@@ -171,12 +171,13 @@ def _save_outcome(
     started: float,
     error: ImageError | None = None,
 ) -> None:
+    again = error is not None and error.passing
     outcome = Outcome(
         STAGE,
         str(row.id),
         row.id,
         DONE if error is None else REJECTED,
-        input_hash(STAGE, row.content_sha256),
+        "" if again else input_hash(STAGE, row.content_sha256),
         "" if error is None else error.reason,
         "" if error is None else str(error),
         time.perf_counter() - started,

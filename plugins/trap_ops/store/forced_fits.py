@@ -81,9 +81,10 @@ def save_fits(
 
 
 def adopt_orphans(store: Store, connection: Connection, dataset_id: int, request_ids: Ids) -> None:
-    """Give new requests the fits that were made before the dataset was associated anew.
+    """Give new requests what became of equal ones before the dataset was associated anew.
 
-    A fit serves again for the same image, kind and position, equal to the last bit.
+    A fit, or why there is none, serves again for the same image, kind and position, equal to the
+    last bit.
     """
     orphans = fetch_columns(
         connection,
@@ -108,17 +109,19 @@ def adopt_orphans(store: Store, connection: Connection, dataset_id: int, request
     found = [(row, known[key]) for row, key in enumerate(keys) if key in known]
     if not found:
         return
-    measurement = [orphans["xtrsrc"][orphan] for _, orphan in found]
-    adopted = [rows["id"][row] for row, _ in found]
+    results = [orphans["xtrsrc"][orphan] for _, orphan in found]
     columns: dict[str, Values] = {
-        "id": adopted,
-        "status": FITTED,
+        "id": [rows["id"][row] for row, _ in found],
+        "status": [FAILED if result is None else FITTED for result in results],
+        "reason": [orphans["reason"][orphan] for _, orphan in found],
         "upper_limit": floats(orphans["upper_limit"][orphan] for _, orphan in found),
-        "xtrsrc": measurement,
+        "xtrsrc": results,
     }
     update_rows(connection, forcedfit, ["id"], columns)
-    owners = [rows["runcat"][row] for row, _ in found]
-    types = [rows["link_type"][row] for row, _ in found]
+    fitted = [row for (row, _), result in zip(found, results, strict=True) if result is not None]
+    measurement = [result for result in results if result is not None]
+    owners = [rows["runcat"][row] for row in fitted]
+    types = [rows["link_type"][row] for row in fitted]
     insert_links(store, connection, owners, measurement, types)
     own = [i for i, kind in enumerate(types) if kind != LinkType.INHERITED]
     update_rows(
@@ -132,7 +135,8 @@ def adopt_orphans(store: Store, connection: Connection, dataset_id: int, request
 def drop_orphans(connection: Connection, dataset_id: int) -> None:
     """Delete fits that are not wanted any more, and their measurements."""
     mine = (forcedfit.c.dataset == dataset_id) & (forcedfit.c.status == ORPHAN)
-    orphaned = list(connection.execute(select(forcedfit.c.xtrsrc).where(mine)).scalars())
+    made = select(forcedfit.c.xtrsrc).where(mine, forcedfit.c.xtrsrc.is_not(None))
+    orphaned = list(connection.execute(made).scalars())
     connection.execute(delete(forcedfit).where(mine))
     with id_list(connection, extractedsource.c.id, orphaned) as ids:
         # One that an adopter, or another row of its fork, still has is kept.
@@ -227,11 +231,13 @@ def _link_fits(store: Store, connection: Connection, origins: Ids, image_id: int
     insert_links(store, connection, rows["runcat"], rows["xtrsrc"], rows["link_type"])
 
 
-def fail_requests(connection: Connection, image_id: int, reason: str) -> int:
-    """Note that no pending request of an image can be measured; return their number."""
-    result = connection.execute(
+def fail_requests(connection: Connection, image_id: int, reason: str, *, passing: bool) -> None:
+    """Note why no pending request of an image can be measured.
+
+    What may pass leaves them requested, so that the next run tries again.
+    """
+    connection.execute(
         update(forcedfit)
         .where(forcedfit.c.image == image_id, forcedfit.c.status == REQUESTED)
-        .values(status=FAILED, reason=reason)
+        .values(status=REQUESTED if passing else FAILED, reason=reason)
     )
-    return result.rowcount

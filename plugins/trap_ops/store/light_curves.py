@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from trap_ops.records.arrays import FloatArray, Ids
-from trap_ops.records.sky import FAILED, SKIPPED
+from trap_ops.records.sky import FAILED, REQUESTED, SKIPPED
 from trap_ops.store.rows import fetch_columns, floats, id_list, integers
 from trap_ops.store.schema import assocxtrsource, extractedsource, forcedfit, image
 
@@ -167,7 +167,8 @@ def _gaps(owner: ColumnElement[Any]) -> Select[Any]:
             forcedfit.c.reason,
         )
         .join(image, image.c.id == forcedfit.c.image)
-        .where(forcedfit.c.status.in_([FAILED, SKIPPED]))
+        # Requests have a reason where their file was away.
+        .where(forcedfit.c.status.in_([FAILED, SKIPPED, REQUESTED]), forcedfit.c.reason != "")
         .order_by(image.c.taustart_ts, image.c.freq_eff, image.c.id)
     )
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, delete, select, update
 
 from trap_ops.records.sky import (
+    FAILED,
     FITTED,
     NO_PARENT,
     ORPHAN,
@@ -191,14 +192,15 @@ def delete_sources(connection: Connection, ids: Sequence[int]) -> None:
 def wipe(connection: Connection, dataset_id: int) -> None:
     """Delete all sky sources of a dataset, to associate anew from its stored detections.
 
-    Forced fits that were made stay as orphans until it is known whether they are wanted again.
+    Forced fits that were made or failed stay as orphans until it is known whether they are wanted
+    again.
     """
     query = select(runningcatalog.c.id).where(runningcatalog.c.dataset == dataset_id)
     ids = list(connection.execute(query).scalars())
     mine = forcedfit.c.dataset == dataset_id
     connection.execute(
         delete(forcedfit).where(
-            mine, forcedfit.c.monitor.is_(None), forcedfit.c.status.not_in([FITTED, ORPHAN])
+            mine, forcedfit.c.monitor.is_(None), forcedfit.c.status.not_in([FITTED, FAILED, ORPHAN])
         )
     )
     connection.execute(

@@ -193,7 +193,8 @@ forcedfit = Table(
     *doubles("ra", "decl", nullable=False),
     # Type of the association row that the fit gets: 7 or 10; 6 where it was inherited by a fork.
     Column("link_type", SmallInteger(), nullable=False),
-    # requested, fitted, failed, skipped; orphan: fitted, waiting whether it is asked for again
+    # requested, fitted, failed, skipped; orphan: fitted or failed, waiting whether it is asked for
+    # again
     Column("status", String(16), nullable=False),
     Column("reason", String(32), nullable=False, server_default=""),
     double("upper_limit"),
