@@ -108,25 +108,32 @@ def score(
     vectors = unit_vectors(detections.ra_deg, detections.dec_deg)
     # A little wider than the limit: whether a pair counts is decided below, in the same way for
     # every pair, not by the tree's rounding.
-    chord = 2.0 * math.sin(math.radians(min(max_separation_deg, 180.0)) / 2.0) * (1 + 1e-9) + 1e-15
+    limit = 2.0 * math.sin(math.radians(min(max_separation_deg, 180.0)) / 2.0)
     found = cKDTree(catalogue.vectors[sources]).sparse_distance_matrix(
-        cKDTree(vectors), chord, output_type="ndarray"
+        cKDTree(vectors), limit * (1 + 1e-9) + 1e-15, output_type="ndarray"
     )
     order = np.lexsort((found["j"], found["i"]))
     source, detection = sources[found["i"][order]], found["j"][order]
     mean, at = catalogue.positions, detections
     dec_difference = mean.dec_deg[source] - at.dec_deg[detection]
     first, second = catalogue.vectors[source], vectors[detection]
-    cosine = first[:, 0] * second[:, 0] + first[:, 1] * second[:, 1] + first[:, 2] * second[:, 2]
     mid_dec = np.radians((mean.dec_deg[source] + at.dec_deg[detection]) / 2.0)
-    east = ra_difference(mean.ra_deg[source], at.ra_deg[detection]) * np.cos(mid_dec)
+    ra_apart = ra_difference(mean.ra_deg[source], at.ra_deg[detection])
+    east = ra_apart * np.cos(mid_dec)
     r = np.sqrt(
         east**2 / (mean.sigma_ew_deg[source] ** 2 + at.sigma_ew_deg[detection] ** 2)
         + dec_difference**2 / (mean.sigma_ns_deg[source] ** 2 + at.sigma_ns_deg[detection] ** 2)
     )
+    # From differences: the cosine of the angle cannot tell milliarcseconds apart.
+    quarter_chord2 = (
+        np.sin(np.radians(dec_difference) / 2.0) ** 2
+        + np.cos(np.radians(mean.dec_deg[source]))
+        * np.cos(np.radians(at.dec_deg[detection]))
+        * np.sin(np.radians(ra_apart) / 2.0) ** 2
+    )
     near = (
         (np.abs(dec_difference) <= max_separation_deg)
-        & (cosine > math.cos(math.radians(min(max_separation_deg, 180.0))))
+        & (quarter_chord2 < (limit / 2.0) ** 2)
         & (r < max_deruiter)
     )
     distance = separation_of_vectors(first[near], second[near]) * 3600.0

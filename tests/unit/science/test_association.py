@@ -158,6 +158,25 @@ def test_limits_are_strict() -> None:
         assert len(made) == number
 
 
+@pytest.mark.parametrize("beam_mas", [1.0, 0.05])
+@pytest.mark.parametrize("place", [(0.0, 0.0), (187.7, 12.39), (359.9999999, -89.0)])
+def test_beams_of_milliarcseconds(place: tuple[float, float], beam_mas: float) -> None:
+    """Very long baselines: sources a third of a beam apart match, and two beams apart do not."""
+    mas = ARCSEC / 1000.0
+    ra, dec = place
+    step = beam_mas * mas * np.array([0.0, 0.3, 0.9, 2.0])
+    found = detections(wrap_ra(ra + step / np.cos(np.radians(dec))), dec, beam_mas / 1000.0)
+    pairs = score(
+        catalogue_of(detections(ra, dec, beam_mas / 1000.0)),
+        found,
+        stokes=1,
+        max_separation_deg=beam_mas * mas,
+        max_deruiter=1e9,
+    )
+    assert pairs.detection.tolist() == [0, 1, 2]
+    assert pairs.distance_arcsec * 1000.0 / beam_mas == pytest.approx([0, 0.3, 0.9], abs=1e-2)
+
+
 def test_another_stokes_and_inactive_sources_take_no_part() -> None:
     catalogue = catalogue_of(detections([10.0, 10.0], [0.0, 0.001]))
     found = detections(10.0, 0.0)
