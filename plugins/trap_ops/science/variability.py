@@ -32,9 +32,11 @@ def add_point(sums: FluxSums, curves: IntArray, flux_jy: FloatArray, error_jy: F
     sums.count[curves] = count
     sums.mean[curves] = new_mean
     sums.m2[curves] += (flux_jy - mean) * (flux_jy - new_mean)
-    sums.sum_weight[curves] = sum_weight
     sums.weighted_mean[curves] = new_weighted
-    sums.weighted_m2[curves] += weight * (flux_jy - weighted_mean) * (flux_jy - new_weighted)
+    # Not by the difference from the new mean, which is all rounding where the weights differ much.
+    share = sums.sum_weight[curves] / sum_weight * weight
+    sums.weighted_m2[curves] += share * (flux_jy - weighted_mean) ** 2
+    sums.sum_weight[curves] = sum_weight
 
 
 def variation(sums: FluxSums) -> FloatArray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -79,6 +82,34 @@ def test_a_bright_steady_source_does_not_cancel() -> None:
     add_points(sums, np.zeros(1000, dtype=int), 1e5 + noise, np.full(1000, 1e-4))
     exact = (1e5 + noise) - 1e5
     assert eta(sums)[0] == pytest.approx(exact.var(ddof=1) / 1e-8, rel=1e-6)
+
+
+def exact(flux: Sequence[float], error: Sequence[float]) -> tuple[Fraction, Fraction]:
+    """Weighted mean and eta (N - 1), without rounding."""
+    weights = [1 / Fraction(e) ** 2 for e in error]
+    fluxes = [Fraction(f) for f in flux]
+    mean = sum(w * f for w, f in zip(weights, fluxes, strict=True)) / sum(weights)
+    return mean, sum(w * (f - mean) ** 2 for w, f in zip(weights, fluxes, strict=True))
+
+
+@pytest.mark.parametrize(("spread", "digits"), [(1, 14), (10, 13), (1e3, 11), (1e5, 9), (1e7, 7)])
+def test_errors_of_any_ratio_cost_no_digits_but_those_of_the_flux(
+    spread: float, digits: int
+) -> None:
+    """Noisy points before and after sharp ones, whose errors are so many times smaller.
+
+    Of the sharp ones the flux itself, a few times the noisy error, has so many digits less.
+    """
+    rng = np.random.default_rng(7)
+    for _ in range(300):
+        n = int(rng.integers(2, 30))
+        error = rng.choice([1.0, 1.0 / spread], n) * rng.uniform(0.5, 2.0, n)
+        flux = 3.0 + error * rng.normal(size=n)
+        sums = empty_sums(1)
+        add_points(sums, np.zeros(n, dtype=np.int64), flux, error)
+        mean, chi2 = exact(flux.tolist(), error.tolist())
+        assert sums.weighted_mean[0] == pytest.approx(float(mean), rel=1e-15)
+        assert sums.weighted_m2[0] == pytest.approx(float(chi2), rel=10.0**-digits)
 
 
 def test_eta_of_steady_sources_is_chi_squared_and_p_uniform() -> None:
