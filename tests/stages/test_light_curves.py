@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from sqlalchemy import select
 
 from stages.conftest import Run
@@ -20,6 +22,7 @@ from trap_ops.store.schema import (
     image,
     monitor,
     runningcatalog,
+    runningcatalog_flux,
     varmetric,
 )
 
@@ -108,6 +111,32 @@ def test_statistics_are_those_of_the_points(store: Store, hard: list[Path], run:
             assert metric._mapping[f"{prefix}wmean_int"] == pytest.approx(mean, rel=1e-12)
             checked += 1
     assert checked > 20
+
+
+def test_of_images_that_start_together_the_brightest_point_is_the_latest(
+    store: Store, easy: list[Path], run: Run, tmp_path: Path
+) -> None:
+    """SCIENCE.md 7.3: whichever of them comes last in canonical order."""
+    with fits.open(easy[-1]) as hdus:
+        header, data = hdus[0].header, hdus[0].data
+        for name, factor in (("a.fits", 1.1), ("z.fits", 0.9)):
+            fits.PrimaryHDU((data * factor).astype(np.float32), header).writeto(tmp_path / name)
+    run(store, [*easy, tmp_path / "a.fits", tmp_path / "z.fits"])
+    with store.read() as connection:
+        curves = connection.execute(select(runningcatalog_flux)).all()
+        points = connection.execute(
+            select(assocxtrsource.c.runcat, image.c.taustart_ts, extractedsource.c.f_int)
+            .join(extractedsource, extractedsource.c.id == assocxtrsource.c.xtrsrc)
+            .join(image, image.c.id == extractedsource.c.image)
+            .where(extractedsource.c.extract_type != 3)
+        ).all()
+    assert len(curves) > 10
+    for curve in curves:
+        mine = [point for point in points if point.runcat == curve.runcat]
+        last = max(point.taustart_ts for point in mine)
+        fluxes = [point.f_int for point in mine if point.taustart_ts == last]
+        assert (curve.last_ts, curve.last_int) == (last, max(fluxes))
+        assert len(fluxes) == 3
 
 
 def test_monitoring_positions(store: Store, easy: list[Path], run: Run) -> None:

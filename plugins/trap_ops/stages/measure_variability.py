@@ -152,9 +152,15 @@ def _start(points: Points, stored: Curves, anew: Ids) -> tuple[Curves, IntArray]
 
 
 def _note_last(curves: Curves, index: IntArray, points: Points) -> None:
-    """Latest point and largest flux; points come in time order, so the last assignment stays."""
+    """Latest point and largest flux; of points that start together the brightest is the latest.
+
+    Points come in time order, so the last assignment of their start stays.
+    """
     curves.last_start[index] = points.start
-    curves.last_jy[index] = points.flux_jy
+    latest = np.array(points.start == curves.last_start[index], dtype=bool)
+    # All that was stored before is earlier.
+    curves.last_jy[index] = np.nan
+    np.fmax.at(curves.last_jy, index[latest], points.flux_jy[latest])
     np.fmax.at(curves.max_jy, index, points.flux_jy)
 
 
