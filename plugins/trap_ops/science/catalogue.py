@@ -138,6 +138,7 @@ class Catalogue:
             rows.parent,
             rows.name,
         )
+        catalogue.touched[:] = False
         return catalogue
 
     def rows(self, sources: IntArray) -> SkySourceRows:
@@ -165,12 +166,9 @@ class Catalogue:
         attempts: Ids,
         founded: Ids,
         parent: Ids,
-        names: list[str] | None = None,
+        names: list[str],
     ) -> IntArray:
-        """Add sources; return their indices.
-
-        Without ``names`` the sources are new: they get names, and count as touched.
-        """
+        """Add sources, which count as touched; return their indices."""
         first = len(self)
         count = len(ids)
         self.id = np.concatenate([self.id, ids])
@@ -187,9 +185,9 @@ class Catalogue:
         self.founded = np.concatenate([self.founded, founded])
         self.parent = np.concatenate([self.parent, parent])
         self.active = np.concatenate([self.active, np.ones(count, dtype=bool)])
-        self.touched = np.concatenate([self.touched, np.full(count, names is None)])
-        self.name += self._new_names(positions) if names is None else names
-        self._taken.update(self.name[first:])
+        self.touched = np.concatenate([self.touched, np.ones(count, dtype=bool)])
+        self.name += names
+        self._taken.update(names)
         return np.arange(first, first + count)
 
     def retire(self, sources: IntArray) -> None:
@@ -197,10 +195,11 @@ class Catalogue:
         self.active[sources] = False
         self._taken.difference_update(self.name[source] for source in sources.tolist())
 
-    def _new_names(self, positions: Positions) -> list[str]:
+    def new_names(self, found: Detections) -> list[str]:
+        """Names for sources that are founded by these detections, different from all in use."""
         names: list[str] = []
         taken = set(self._taken)
-        for ra, dec in zip(positions.ra_deg.tolist(), positions.dec_deg.tolist(), strict=True):
+        for ra, dec in zip(found.ra_deg.tolist(), found.dec_deg.tolist(), strict=True):
             base = sexagesimal_name(ra, dec)
             name, number = base, 1
             while name in taken:

@@ -193,7 +193,7 @@ class SkyHistory:
                 founding.forked(matches.forks.source, forked),
                 _Founded(founded, founded, at.ra_deg[matches.new], at.dec_deg[matches.new]),
             )
-        self._request_forward(step, images, seen)
+        self._request_forward(step, images, seen, founding)
         if self._rules.backward and images:
             self._request_backward(images, seen, founding)
         self._remember(images)
@@ -247,6 +247,8 @@ class SkyHistory:
         newborn = first_positions(at, matches.new)
         self.catalogue.move(matches.updates.source, moved)
         self._link(matches.updates.source, at, matches.updates, LinkType.ONE_TO_ONE)
+        # Before anything enters, so that the names of what was forked are free again.
+        self.catalogue.retire(matches.forks.source)
         # Forks and new sources enter together, in the order of their founding detections.
         n_forks = len(matches.forks)
         founder = np.concatenate([matches.forks.detection, matches.new])
@@ -264,6 +266,7 @@ class SkyHistory:
             np.zeros(len(founder), dtype=np.int64),
             np.full(len(founder), step),
             parent[order],
+            self.catalogue.new_names(at.take(founder[order])),
         )
         index = np.empty(len(founder), dtype=np.intp)
         index[order] = entered
@@ -292,7 +295,7 @@ class SkyHistory:
     def _inherit(
         self, parents: IntArray, children: IntArray, seen: dict[int, list[IntArray]]
     ) -> None:
-        """Give each child all that its parent has, and retire the parents."""
+        """Give each child all that its parent has."""
         if len(parents) == 0:
             return
         ledger, catalogue = self._ledger, self.catalogue
@@ -310,7 +313,6 @@ class SkyHistory:
             elif parent in ledger.ancestor:
                 ledger.ancestor[child] = ledger.ancestor[parent]
         retired = np.unique(parents)
-        catalogue.retire(retired)
         ledger.removed += catalogue.id[retired[retired < self._stored]].tolist()
 
     def _place(self, image: HistoryImage, founded: IntArray) -> None:
@@ -345,11 +347,13 @@ class SkyHistory:
         step: int,
         images: Sequence[HistoryImage],
         seen: Mapping[int, list[IntArray]],
+        founding: _Founded,
     ) -> None:
         """Ask for fits of known sources that the images of this step do not show."""
         if not self._rules.forward:
             return
         catalogue = self.catalogue
+        backward = founding.source if self._rules.backward else founding.source[:0]
         requested = np.zeros(len(catalogue), dtype=np.int64)
         detected = np.zeros(len(catalogue), dtype=bool)
         for image in images:
@@ -358,8 +362,7 @@ class SkyHistory:
             members = self._unseen_members(image, here)
             now = catalogue.founded[members] == step
             expired = ~now & self._is_expired(members)
-            # A source that was founded in this step by a blind detection is fitted backward.
-            waits = now & ((catalogue.parent[members] != NO_PARENT) | (not self._rules.backward))
+            waits = now & ~np.isin(members, backward)
             wanted = members[~now & ~expired]
             requested[wanted] += 1
             self._request(image.id, FitKind.FORWARD, wanted, REQUESTED, "")

@@ -48,5 +48,6 @@ def catalogue_of(found: Detections, stokes: int = 1) -> Catalogue:
         np.zeros(n, dtype=np.int64),
         np.zeros(n, dtype=np.int64),
         np.full(n, -1),
+        catalogue.new_names(found),
     )
     return catalogue

@@ -239,7 +239,7 @@ class SlowSky:
                 ra, dec = source.mean()[:2]
                 here = (image.id, int(FitKind.FORWARD), ra, dec, int(LinkType.FORCED))
                 if source.founded == step:
-                    if source.parent != -1 or not self.rules.backward:
+                    if source.origin[0] != step or not self.rules.backward:
                         source.requests.append((*here, "skipped", "founded_this_step"))
                 elif self.rules.expiration is not None and source.attempts >= self.rules.expiration:
                     source.requests.append((*here, "skipped", "expired"))

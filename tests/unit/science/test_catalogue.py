@@ -183,7 +183,8 @@ def append(catalogue: Catalogue, found: Detections, names: list[str] | None = No
     n = len(found)
     zero = np.zeros(n, dtype=np.int64)
     positions = first_positions(found, np.arange(n))
-    return catalogue.append(found.id, positions, zero + 1, zero, zero + 7, zero - 1, names).tolist()
+    given = catalogue.new_names(found) if names is None else names
+    return catalogue.append(found.id, positions, zero + 1, zero, zero + 7, zero - 1, given).tolist()
 
 
 def test_a_catalogue_grows_and_keeps_its_indices() -> None:
@@ -218,6 +219,15 @@ def test_names_are_those_of_the_first_detection_with_a_letter_where_they_are_tak
     catalogue.retire(np.array([1]))
     append(catalogue, detections([188.73629167] * 2, [-1.396] * 2))
     assert catalogue.name[3:] == ["J123456.7-012345b", "J123456.7-012345d"]
+
+
+def test_a_new_name_is_of_the_founding_detection() -> None:
+    catalogue = Catalogue()
+    append(catalogue, detections(188.73629167, -1.396))
+    assert catalogue.new_names(detections([188.73629167, 10.0], [-1.396, 1.0])) == [
+        "J123456.7-012345b",
+        "J004000.0+010000",
+    ]
 
 
 def test_names_go_on_after_the_alphabet() -> None:

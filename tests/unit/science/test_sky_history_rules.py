@@ -127,6 +127,28 @@ def test_a_source_that_is_forked_in_the_step_of_its_founding_is_still_fitted_bac
     assert rows[0][0][7] == rows[1][0][7]
 
 
+def test_an_image_has_no_second_request_of_a_source_that_was_forked_when_it_was_founded() -> None:
+    """Founded in band 1, forked in band 2, and not seen in band 3 of one step."""
+    pair = canonical(detections([0.0, 0.0], [9.99, 10.01], 20.0, first_id=2))
+    images = tuple(image_of(i, band=i) for i in (1, 2, 3))
+    step = Step(images, {1: one(number=1), 2: pair, 3: NONE})
+    stored, _ = run([step])
+    assert stored.sources.keys() == {2, 3}
+    for child in (2, 3):
+        assert requests_of(stored, child) == [(3, 3, "requested", "")]
+    without, _ = run([step], replace(RULES, backward=False))
+    for child in (2, 3):
+        assert requests_of(without, child) == [(3, 1, "skipped", "founded_this_step")]
+
+
+def test_forks_are_named_after_their_founding_detections() -> None:
+    """D20: not after their mean positions, which a late image moves; parents' names are free."""
+    pair = canonical(detections([0.0, 0.0], [10.0, 10.01], 20.0, first_id=5))
+    early, _ = run(steps_of(one(number=1), pair))
+    late, _ = run(steps_of(one(dec=9.996, number=1), one(dec=9.998, number=2), pair))
+    assert early.names == late.names == {5: "J000000.0+100000", 6: "J000000.0+100036"}
+
+
 def test_backward_fits_in_the_latest_images_only() -> None:
     found = [NONE, NONE, NONE, one(number=1)]
     stored, _ = run(steps_of(*found), replace(RULES, backward_max_images=2))
