@@ -69,8 +69,8 @@ def orders(images: Sequence[MadeImage], seed: int) -> dict[str, list[list[MadeIm
 @pytest.mark.parametrize(
     ("seed", "quality"),
     [
-        pytest.param(2, {}, id="2, default"),
-        pytest.param(3, SHORT_HISTORY, id="3, short history"),
+        pytest.param(2, {}, id="2, default", marks=pytest.mark.slow),
+        pytest.param(3, SHORT_HISTORY, id="3, short history", marks=pytest.mark.slow),
         *(
             pytest.param(seed, quality, id=f"{seed}, {name}", marks=pytest.mark.long)
             for seed in range(4, 14)
@@ -131,13 +131,11 @@ def test_bands_and_regions_that_become_one_leave_the_ids_of_other_datasets_alone
 
 
 @pytest.mark.parametrize("made", [bridged, pointings])
-@pytest.mark.parametrize("seen", [(), HERE], ids=["nothing found", "sources found"])
 def test_a_band_or_region_that_no_image_has_any_more_is_gone(
-    observatory: Observatory, made: Any, seen: tuple[Seen, ...]
+    observatory: Observatory, made: Any
 ) -> None:
-    images = made(seen)
-    late(observatory, images, [1, 2], [0], [3])
-    observatory.run_all("late", [images[1:3]])
+    """Also if nothing was found before, so that there is no sky source to forget."""
+    late(observatory, made(seen=()), [1, 2], [0], [3])
     with observatory.store.read() as connection:
         mine = dataset_id(connection, "late")
         for table in (frequencyband, skyregion):
@@ -211,14 +209,21 @@ def test_a_withdrawn_image_leaves_nothing_behind(both: Observatory) -> None:
     }
 
 
-def test_a_withdrawn_image_that_comes_back_is_used_again(observatory: Observatory) -> None:
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_withdrawn_image_that_comes_back_is_used_again(
+    observatory: Observatory, given_up: bool
+) -> None:
     """The history of the rms rejects it, then the two images that had it rejected."""
     observatory.settings = {"quality": SHORT_HISTORY}
     observatory.monitor = [MonitorPosition(10.05, 10.0, "between")]
     rms = (0.002, 0.002, 0.001, 0.00101, 0.002)
     images = [MadeImage(f"k{n}.fits", n, PAIR[n % 2 :], rms_jy=r) for n, r in enumerate(rms)]
     batch = observatory.run_all("batch", [images])
-    observatory.run_all("late", [images[0::2], [images[3]]])
+    observatory.run("late", images[0::2])
+    if given_up:
+        observatory.abandon("late", [images[3]], before="associate")
+    else:
+        observatory.run("late", [images[3]])
     assert verdicts(observatory.store, "late")["k4.fits"] == "rejected"
     assert observatory.run_all("late", [[images[1]]]) == batch
     assert verdicts(observatory.store, "late")["k4.fits"] == "accepted"
