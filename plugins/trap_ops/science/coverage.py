@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from functools import lru_cache
 
 import numpy as np
 from astropy.io import fits
@@ -48,10 +49,7 @@ def shows(coverage: Coverage, ra_deg: FloatArray, dec_deg: FloatArray) -> Mask:
     It would if it has the nine nearest pixels, which a forced fit needs, and those around the ends
     of the beam's axes, which a detection needs: sources nearer to the edge are not detected.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        wcs = WCS(fits.Header.fromstring(coverage.wcs))
-    x, y = to_pixels(wcs, ra_deg, dec_deg)
+    x, y = to_pixels(_wcs_of(coverage.wcs), ra_deg, dec_deg)
     on_sky = np.isfinite(x + y)
     x, y = np.where(on_sky, x, -9.0), np.where(on_sky, y, -9.0)
     # Far outside is outside, however far: no integer holds all of it.
@@ -86,6 +84,14 @@ def axis_ends(x: FloatArray, y: FloatArray, covariance_px: FloatArray) -> tuple[
                 columns.append(round_x(end_x).astype(np.intp))
                 rows.append(round_y(end_y).astype(np.intp))
     return np.stack(columns, axis=1), np.stack(rows, axis=1)
+
+
+@lru_cache(maxsize=256)
+def _wcs_of(cards: str) -> WCS:
+    """Read the axes of a pointing once, however many images it has."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        return WCS(fits.Header.fromstring(cards))
 
 
 def _has_pixels(coverage: Coverage, columns: IntArray, rows: IntArray) -> Mask:
