@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from trap_ops.images.header import (
     read_beam,
     read_frequency,
     read_stokes,
+    read_telescope,
     read_times,
     read_unit,
     sky_of_field,
@@ -36,8 +38,9 @@ _IMAGE_HDUS = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 _HASH_CHUNK = 1 << 20
 # A FITS file is a whole number of these.
 _BLOCK = 2880
-# The width of column image.telescope.
-_MAX_TELESCOPE = 64
+# As many as FITS allows.
+_AXES_MAX = 999
+_AXES = re.compile(rb"NAXIS   = *(\\d+)")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def read_header(path: Path) -> ImageFile:
         wcs = celestial_wcs(header)
         nx, ny = header["NAXIS1"], header["NAXIS2"]
         sky_ra, sky_dec = sky_of_field(wcs, nx, ny)
-        (east_x, east_y), (north_x, north_y) = pixel_matrix(wcs).tolist()
+        (east_x, east_y), (north_x, north_y) = pixel_matrix(wcs, nx, ny).tolist()
         status = path.stat()
         return ImageFile(
             path=str(path),
@@ -84,7 +87,7 @@ def read_header(path: Path) -> ImageFile:
             file_size=status.st_size,
             file_mtime_ns=status.st_mtime_ns,
             header_sha256=hashlib.sha256(header.tostring().encode("ascii", "replace")).hexdigest(),
-            telescope=str(header.get("TELESCOP", "")).strip()[:_MAX_TELESCOPE],
+            telescope=read_telescope(header),
             stokes=read_stokes(header),
             freq_eff_hz=frequency,
             freq_bw_hz=bandwidth,
@@ -112,16 +115,19 @@ def read_image(path: Path) -> OpenImage:
         header = hdu.header
         beam = read_beam(header)
         wcs = celestial_wcs(header)
+        matrix = pixel_matrix(wcs, header["NAXIS1"], header["NAXIS2"])
         factor = read_unit(header)[0]
         try:
-            plane = hdu.data[(0,) * (hdu.data.ndim - 2)]
-            pixels = np.array(plane, dtype=np.float32)
+            # Values beyond float32 become infinite: pixels without data.
+            with np.errstate(over="ignore", invalid="ignore"):
+                plane = hdu.data[(0,) * (hdu.data.ndim - 2)]
+                pixels = np.array(plane, dtype=np.float32)
         except Exception as error:
             msg = f"its pixels cannot be read: {error}"
             raise ImageError(msg, reason="unreadable pixels") from error
     if factor != 1.0:
         pixels *= np.float32(factor)
-    return OpenImage(pixels, wcs, beam, pixel_matrix(wcs))
+    return OpenImage(pixels, wcs, beam, matrix)
 
 
 def content_sha256(path: Path) -> str:
@@ -178,6 +184,7 @@ def _open(path: Path) -> Iterator[Any]:
         except OSError as error:
             raise _unreadable(error) from error
         with file:  # Given a path, astropy leaves a file open that it cannot read.
+            _check_axes(path, 0)
             try:
                 # Memory-mapped where it can be: pixels with BSCALE, BZERO or BLANK cannot.
                 hdus = fits.open(file, mode="readonly")
@@ -220,13 +227,7 @@ def _legible_image(path: Path, hdus: fits.HDUList) -> Any:  # noqa: ANN401 - as 
 
 
 def _first_image(path: Path, hdus: fits.HDUList) -> Any:  # noqa: ANN401 - one of three classes of astropy without types
-    before = -1
-    for hdu in hdus:
-        place = hdu.fileinfo()["hdrLoc"]
-        if place <= before:  # Sizes below zero lead astropy round in circles.
-            msg = "its header is damaged: it announces data of negative size"
-            raise ImageError(msg, reason="bad header")
-        before = place
+    for hdu in _each(path, hdus):
         if not isinstance(hdu, _IMAGE_HDUS) or hdu.header.get("NAXIS", 0) < 2:
             continue
         shape = [hdu.header.get(f"NAXIS{axis + 1}", 0) for axis in range(hdu.header["NAXIS"])]
@@ -238,20 +239,50 @@ def _first_image(path: Path, hdus: fits.HDUList) -> Any:  # noqa: ANN401 - one o
                 "write the planes as files of their own"
             )
             raise ImageError(msg, reason="several planes")
-        if not _is_compressed(hdus):
+        if not _is_compressed(hdu):
             _check_complete(path, hdu, shape)
         return hdu
     size = path.stat().st_size
-    if size % _BLOCK and not _is_compressed(hdus):  # What astropy cannot read on, it leaves out.
+    if size % _BLOCK and not _is_compressed(hdus[0]):  # What astropy cannot read on, it leaves out.
         msg = f"the file is truncated within a header ({size} bytes); copy it again"
         raise ImageError(msg, reason="truncated", size=size)
     msg = "it holds no image (no HDU with two or more axes)"
     raise ImageError(msg, reason="no image")
 
 
-def _is_compressed(hdus: fits.HDUList) -> bool:
-    """Whether the whole file is packed (gzip and the like): then its size says nothing."""
-    return hdus.fileinfo(0)["file"].compression is not None
+def _each(path: Path, hdus: fits.HDUList) -> Iterator[Any]:
+    """HDUs one after the other; what would stop astropy for ever is found before it reads on."""
+    before = -1
+    for hdu in hdus:
+        place = hdu.fileinfo()
+        if place["hdrLoc"] <= before:  # Sizes below zero lead it round in circles.
+            msg = "its header is damaged: it announces data of negative size"
+            raise ImageError(msg, reason="bad header")
+        before = place["hdrLoc"]
+        yield hdu
+        _check_axes(path, place["datLoc"] + place["datSpan"])
+
+
+def _check_axes(path: Path, place: int) -> None:
+    """Raise if the header that begins there announces so many axes that astropy never ends."""
+    if place < 0:
+        return
+    with path.open("rb") as file:
+        file.seek(place)
+        axes = _AXES.search(file.read(_BLOCK))
+    if axes is not None and int(axes[1]) > _AXES_MAX:
+        msg = (
+            f"its header is damaged: it announces {int(axes[1])} axes, and FITS allows {_AXES_MAX}"
+        )
+        raise ImageError(msg, reason="bad header")
+
+
+def _is_compressed(hdu: Any) -> bool:  # noqa: ANN401 - as above
+    """Whether the whole file is packed (gzip and the like): then its size says nothing.
+
+    Not asked of the list of HDUs, which would read all of them, round in circles perhaps.
+    """
+    return hdu.fileinfo()["file"].compression is not None
 
 
 def _check_complete(path: Path, hdu: Any, shape: list[int]) -> None:  # noqa: ANN401 - as above
@@ -287,4 +318,5 @@ def _damaged(error: Exception) -> ImageError:
 
 def _unreadable(error: OSError) -> ImageError:
     msg = f"the file cannot be read: {error.strerror or error}"
-    return ImageError(msg, reason="unreadable file", passing=True)
+    gone = isinstance(error, FileNotFoundError)
+    return ImageError(msg, reason="no such file" if gone else "unreadable file", passing=True)

@@ -67,7 +67,7 @@ def to_sky(
     The projection is linearised at every source, in its own tangent plane (east, north), so that
     rotation, non-square pixels, RA 0 and the poles need no special care (SCIENCE, 4.9).
     """
-    ra, dec, jacobian = _linearise(wcs, x, y)
+    ra, dec, jacobian = linearise(wcs, x, y)
     transposed = jacobian.swapaxes(1, 2)
     position = jacobian @ position_covariance @ transposed
     shape = jacobian @ shape_covariance @ transposed
@@ -110,7 +110,7 @@ def to_pixels(
     return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
 
 
-def _linearise(wcs: WCS, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def linearise(wcs: WCS, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Position, and derivatives (east, north) by (x, y) in degrees per pixel, (n, 2, 2)."""
     n = len(x)
     if n == 0:

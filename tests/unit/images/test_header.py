@@ -19,11 +19,13 @@ from trap_ops.images.header import (
     read_beam,
     read_frequency,
     read_stokes,
+    read_telescope,
     read_times,
     read_unit,
     sky_of_field,
 )
 from trap_ops.records.images import Beam
+from trap_ops.science.sky_plane import linearise
 from unit.images.fits_files import PIXEL_DEG, header
 
 FREQ_AXIS = {"CTYPE3": "FREQ", "CRVAL3": 60e6, "CDELT3": 4e6, "CRPIX3": 1.0}
@@ -89,10 +91,21 @@ def test_no_beam(absent: str, history: tuple[str, ...]) -> None:
     assert raised.value.details["missing"] == [absent]
 
 
-@pytest.mark.parametrize(("key", "value"), [("BMAJ", 0.0), ("BMIN", -0.01), ("BMIN", 0.0)])
-def test_what_is_not_a_beam(key: str, value: float) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"BMAJ": 0.0},
+        {"BMIN": -0.01},
+        {"BMIN": 0.0},
+        # Squares of these are beyond what a double holds.
+        {"BMAJ": 1e300, "BMIN": 1e300},
+        {"BMAJ": 1e-300, "BMIN": 1e-300},
+        {"BMAJ": 200.0},
+    ],
+)
+def test_what_is_not_a_beam(changes: dict[str, float]) -> None:
     with pytest.raises(ImageError, match="not a beam") as raised:
-        read_beam(header({key: value}))
+        read_beam(header(changes))
     assert raised.value.reason == "bad beam"
 
 
@@ -147,6 +160,32 @@ def test_no_frequency(changes: dict[str, Any]) -> None:
     assert raised.value.reason == "no frequency"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"RESTFRQ": 1e300},
+        {"RESTFRQ": 1e-300},
+        {"RESTBW": 1e300},
+        # A band that reaches below 0 Hz would take in all others.
+        {"RESTBW": 301e6},
+        # Below 0, and beyond a double, at the first plane.
+        FREQ_AXIS | {"CRPIX3": 100.0},
+        FREQ_AXIS | {"CRVAL3": 1e308, "CUNIT3": "GHz"},
+        FREQ_AXIS | {"CDELT3": 1e308, "CRPIX3": -1e308},
+    ],
+)
+def test_what_is_not_a_frequency(changes: dict[str, Any]) -> None:
+    with pytest.raises(ImageError, match="frequency is not one") as raised:
+        read_frequency(header(changes))
+    assert raised.value.reason == "bad frequency"
+
+
+def test_a_unit_of_the_spectral_axis_without_value_is_hertz() -> None:
+    made = header(FREQ_AXIS)
+    made["CUNIT3"] = fits.card.UNDEFINED
+    assert read_frequency(made)[0] == 60e6
+
+
 # ---- Stokes.
 
 
@@ -167,6 +206,28 @@ def test_no_frequency(changes: dict[str, Any]) -> None:
 )
 def test_stokes(changes: dict[str, Any], stokes: int) -> None:
     assert read_stokes(header(changes)) == stokes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"CRVAL4": 1e300}, {"CRVAL4": 1e308, "CDELT4": 1e308, "CRPIX4": -1e308}, {"CRVAL4": 10}],
+)
+def test_what_is_not_stokes(changes: dict[str, Any]) -> None:
+    with pytest.raises(ImageError, match="no Stokes parameter") as raised:
+        read_stokes(header(STOKES_AXIS | changes))
+    assert raised.value.reason == "bad Stokes"
+
+
+# ---- The telescope.
+
+
+@pytest.mark.parametrize(
+    ("value", "telescope"),
+    [("LOFAR ", "LOFAR"), (None, ""), (fits.card.UNDEFINED, ""), (3, "3"), ("x" * 68, "x" * 64)],
+)
+def test_telescope(value: object, telescope: str) -> None:
+    """No more of it than the results database can keep."""
+    assert read_telescope(header({"TELESCOP": value})) == telescope
 
 
 # ---- Times.
@@ -198,7 +259,7 @@ def test_start(date_obs: object, start: datetime) -> None:
     assert read_times(header({"DATE-OBS": date_obs}))[0] == start
 
 
-@pytest.mark.parametrize("date_obs", [None, "", "  "])
+@pytest.mark.parametrize("date_obs", [None, "", "  ", fits.card.UNDEFINED])
 def test_no_start(date_obs: object) -> None:
     with pytest.raises(ImageError, match="no DATE-OBS") as raised:
         read_times(header({"DATE-OBS": date_obs}))
@@ -206,7 +267,13 @@ def test_no_start(date_obs: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "date_obs", ["yesterday", "2012-13-01", "2012-04-06T25:00:00", 2012, True, '";"', "31/31/31"]
+    "date_obs",
+    [
+        *("yesterday", "2012-13-01", "2012-04-06T25:00:00", 2012, True, '";"', "31/31/31"),
+        # Outside the years 1 to 9999, as written or in UTC.
+        *("0000.5", "9999.99999", "0000-01-01"),
+        *("9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"),
+    ],
 )
 def test_a_start_that_cannot_be_read(date_obs: object) -> None:
     with pytest.raises(ImageError, match="not a date") as raised:
@@ -242,6 +309,24 @@ def test_time_scales(timesys: str | None, earlier_s: float) -> None:
     assert notes == []
 
 
+def test_a_start_outside_the_calendar_in_utc() -> None:
+    with pytest.raises(ImageError, match="not a date") as raised:
+        read_times(header({"DATE-OBS": "0001-01-01T00:00:01", "TIMESYS": "TT"}))
+    assert raised.value.reason == "no start time"
+
+
+def test_leap_seconds_that_nobody_knows_yet() -> None:
+    """Of a time far ahead those known are taken, and nothing is said of them."""
+    start, _, _ = read_times(header({"DATE-OBS": "9000-01-01", "TIMESYS": "TAI"}))
+    assert datetime(8999, 12, 31, 23, 59) < start < datetime(8999, 12, 31, 23, 59, 24)
+
+
+def test_a_start_within_a_leap_second_is_the_second_after_it() -> None:
+    # TAI - UTC was 36 s until the leap second at the end of 2016.
+    made = header({"DATE-OBS": "2017-01-01T00:00:36.5", "TIMESYS": "TAI"})
+    assert read_times(made)[0] == datetime(2017, 1, 1, 0, 0, 0, 500000)
+
+
 def test_an_unknown_time_scale_is_taken_as_utc_and_noted() -> None:
     start, _, notes = read_times(header({"TIMESYS": "GPS"}))
     assert start == datetime(2012, 4, 6, 3, 42)
@@ -256,6 +341,8 @@ def test_an_unknown_time_scale_is_taken_as_utc_and_noted() -> None:
         ({"END_UTC": None, "TAU_TIME": "30"}, 30.0, False),
         ({"END_UTC": None}, 0.0, True),
         ({"END_UTC": "soon"}, 0.0, True),
+        ({"END_UTC": "9999-12-31T23:59:59-05:00"}, 0.0, True),
+        ({"END_UTC": fits.card.UNDEFINED}, 0.0, True),
         ({"END_UTC": "2012-04-06T03:41:59"}, 0.0, True),
         ({"TAU_TIME": -1.0}, 0.0, True),
         # An instant is one without a duration that is known to be 0.
@@ -281,21 +368,43 @@ def test_integration_time(changes: dict[str, Any], integration_s: float, *, note
         ("mJY/BEAM", 1e-3),
         ("uJy/beam", 1e-6),
         ("UJY/BEAM", 1e-6),
+        # As the FITS standard writes a division.
+        ("Jy beam-1", 1.0),
+        ("beam-1 Jy", 1.0),
+        ("Jy.beam**-1", 1.0),
+        ("Jy*beam^(-1)", 1.0),
+        ("Jy beam^-1", 1.0),
+        ("Jy/BEAM", 1.0),
+        ("JY BEAM-1", 1.0),
+        ("mJy beam-1", 1e-3),
+        ("beam-1 mJy", 1e-3),
+        ("beam^-1 uJy", 1e-6),
     ],
 )
 def test_units(unit: str, factor: float) -> None:
     assert read_unit(header({"BUNIT": unit})) == (factor, [])
 
 
-@pytest.mark.parametrize("unit", [None, "", "  "])
-def test_a_missing_unit_is_jansky_per_beam(unit: str | None) -> None:
+@pytest.mark.parametrize("unit", [None, "", "  ", fits.card.UNDEFINED])
+def test_a_missing_unit_is_jansky_per_beam(unit: object) -> None:
     assert read_unit(header({"BUNIT": unit})) == (1.0, ["no BUNIT: pixels taken as Jy/beam"])
 
 
 @pytest.mark.parametrize(
     # Nine powers of ten lie between milli and mega, so MJY is not guessed at.
     "unit",
-    ["K", "Jy", "JY/PIXEL", "MJy/beam", "MJY/BEAM", "m", "M", "u", "Jy/beam/km"],
+    [
+        *("K", "Jy", "JY/PIXEL", "MJy/beam", "MJY/BEAM", "m", "M", "u", "Jy/beam/km"),
+        *(
+            "Jy beam",
+            "Jy beam-2",
+            "Jy/beam-1",
+            "MJy beam-1",
+            "beam-1",
+            "beam-1 MJy",
+            "Jy beam-1 Jy",
+        ),
+    ],
 )
 def test_what_is_no_brightness_per_beam(unit: str) -> None:
     with pytest.raises(ImageError, match="are needed") as raised:
@@ -313,7 +422,7 @@ def test_celestial_axes() -> None:
     ra, dec = wcs.wcs_pix2world(16.0, 12.0, 0)
     assert (float(ra), float(dec)) == pytest.approx((123.0, 10.0), abs=1e-12)
     expected = [[-PIXEL_DEG, 0.0], [0.0, PIXEL_DEG]]
-    np.testing.assert_allclose(pixel_matrix(wcs), expected, rtol=1e-12)
+    np.testing.assert_allclose(pixel_matrix(wcs, 32, 24), expected, rtol=1e-12)
 
 
 def test_a_rotation_and_units_come_into_the_pixel_matrix() -> None:
@@ -321,7 +430,7 @@ def test_a_rotation_and_units_come_into_the_pixel_matrix() -> None:
     c, s = math.cos(math.radians(30.0)), math.sin(math.radians(30.0))
     # FITS paper II, eq. 186 for CROTA: x = CDELT1 p cos - CDELT2 q sin, and so on.
     expected = PIXEL_DEG * np.array([[-c, -s], [-s, c]])
-    np.testing.assert_allclose(pixel_matrix(rotated), expected, rtol=1e-12)
+    np.testing.assert_allclose(pixel_matrix(rotated, 32, 24), expected, rtol=1e-12)
     in_rad = celestial_wcs(
         header(
             {"CUNIT1": "rad", "CUNIT2": "rad", "CRVAL1": 2.0, "CRVAL2": 0.2}
@@ -329,14 +438,95 @@ def test_a_rotation_and_units_come_into_the_pixel_matrix() -> None:
         )
     )
     np.testing.assert_allclose(
-        pixel_matrix(in_rad), np.degrees(2e-5) * np.array([[-1, 0], [0, 1]]), rtol=1e-12
+        pixel_matrix(in_rad, 32, 24), np.degrees(2e-5) * np.array([[-1, 0], [0, 1]]), rtol=1e-12
     )
 
 
 def test_a_cd_matrix_stands_for_the_pixel_sizes() -> None:
     changes = {"CDELT1": None, "CDELT2": None, "CD1_1": -0.01, "CD2_2": 0.01, "CD1_2": 0.002}
-    matrix = pixel_matrix(celestial_wcs(header(changes)))
+    matrix = pixel_matrix(celestial_wcs(header(changes)), 32, 24)
     np.testing.assert_allclose(matrix, [[-0.01, 0.002], [0.0, 0.01]], rtol=1e-12)
+
+
+def test_a_zenithal_projection_may_be_turned_by_lonpole() -> None:
+    """A beam's angle counts from celestial north, which LONPOLE moves away from +y."""
+    made = celestial_wcs(header({"LONPOLE": 150.0, "CRVAL2": 39.0}))
+    north, at = made.wcs_world2pix([[123.0, 39.0 + 1e-4], [123.0, 39.0]], 0)
+    x, y = (north - at) / 1e-4
+    c, s = math.cos(math.radians(30.0)), math.sin(math.radians(30.0))
+    # (x, y) pixels that lead one degree north.
+    assert (x * PIXEL_DEG, y * PIXEL_DEG) == pytest.approx((-s, c), abs=1e-5)
+    matrix = pixel_matrix(made, 32, 24)
+    np.testing.assert_allclose(matrix @ [x, y], [0.0, 1.0], atol=1e-5)
+    np.testing.assert_allclose(matrix, PIXEL_DEG * np.array([[-c, -s], [-s, c]]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("projection", ["SIN", "TAN", "ARC", "STG", "ZEA", "NCP"])
+@pytest.mark.parametrize("changes", [{}, {"LONPOLE": 150.0}, {"LONPOLE": -77.0, "CROTA2": 20.0}])
+@pytest.mark.parametrize("dec", [39.0, -39.0, 89.99])
+def test_zenithal_pixels_at_the_reference_point(
+    projection: str, changes: dict[str, float], dec: float
+) -> None:
+    """By differences on the sky."""
+    types = {"CTYPE1": f"RA---{projection}", "CTYPE2": f"DEC--{projection}", "CRVAL2": dec}
+    made = celestial_wcs(header(types | changes))
+    expected = linearise(made, np.array([16.0]), np.array([12.0]))[2][0]
+    # The least that a pixel can be mistaken for: its side squared, in radians.
+    np.testing.assert_allclose(pixel_matrix(made, 32, 24), expected, atol=1e-4 * PIXEL_DEG)
+    # Far from the reference point the beam is the same in the plane of the projection.
+    np.testing.assert_array_equal(pixel_matrix(made, 9, 9), pixel_matrix(made, 999, 999))
+
+
+def test_the_north_pole_as_reference_point() -> None:
+    """The default of LONPOLE is another there; north is +y all the same, as just beside it."""
+    made = celestial_wcs(header({"CRVAL2": 90.0}))
+    assert made.wcs.lonpole == 0.0
+    np.testing.assert_allclose(
+        pixel_matrix(made, 32, 24), PIXEL_DEG * np.array([[-1, 0], [0, 1]]), rtol=1e-12
+    )
+
+
+def test_other_projections_have_the_pixels_of_the_image_centre() -> None:
+    """A plate carrée about the equator has narrow pixels far from it."""
+    types = {"CTYPE1": "RA---CAR", "CTYPE2": "DEC--CAR", "CRVAL2": 0.0}
+    made = celestial_wcs(header(types | {"CRPIX2": 13.0 - 39.0 / PIXEL_DEG}))
+    cosine = math.cos(math.radians(39.0))
+    np.testing.assert_allclose(
+        pixel_matrix(made, 32, 24), PIXEL_DEG * np.array([[-cosine, 0], [0, 1]]), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"CDELT1": 100.0},
+        {"CDELT1": 1e300, "CDELT2": 1e300},
+        {"CDELT1": 1e-300},
+        # Both axes along one line, to the last digit of a header or so.
+        {"CD1_1": 1e-3, "CD1_2": 1e-3, "CD2_1": 1e-3, "CD2_2": 1.0000000001e-3},
+    ],
+)
+def test_what_are_no_pixels(changes: dict[str, float]) -> None:
+    if "CD1_1" in changes:
+        changes = changes | dict.fromkeys(("CDELT1", "CDELT2"))
+    with pytest.raises(ImageError, match="no parallelogram on the sky") as raised:
+        pixel_matrix(celestial_wcs(header(changes)), 32, 24)
+    assert raised.value.reason == "no coordinates"
+
+
+@pytest.mark.parametrize("key", ["CNPIX1", "MJD-OBS", "A_ORDER", "WCSAXES", "CUNIT3", "PS1_0"])
+def test_what_does_not_place_an_image_does_not_spoil_its_place(key: str) -> None:
+    """Of some keywords (CNPIX1) wcslib does not fail but crashes, and with it the run."""
+    np.testing.assert_allclose(
+        pixel_matrix(celestial_wcs(header({key: 7})), 32, 24)[1, 1], PIXEL_DEG, rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("ctype", ["XXX", "TAB"])
+def test_a_projection_that_is_not_known_is_refused(ctype: str) -> None:
+    with pytest.raises(ImageError, match="cannot be read") as raised:
+        celestial_wcs(header({"CTYPE1": f"RA---{ctype}", "CTYPE2": f"DEC--{ctype}"}))
+    assert raised.value.reason == "no coordinates"
 
 
 @pytest.mark.parametrize("key", ["CUNIT1", "CUNIT2", "RADESYS", "EQUINOX"])
