@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from trap_ops.records.images import Band
 
+# Bands that share less than this fraction of their frequency touch: it is rounding.
+_TOUCHING = 1e-8
+
 
 def assign_bands(
     images: Iterable[tuple[float, float]],
@@ -32,7 +35,8 @@ def assign_bands(
 
     Notes
     -----
-    Intervals overlap if their union is shorter than their widths together; touching is not enough.
+    Intervals overlap if their union is shorter than their widths together. Touching is not enough,
+    nor is what rounding makes of it: contiguous channels are bands of their own.
     """
     bands = list(known)
     index = []
@@ -40,8 +44,11 @@ def assign_bands(
         width = bandwidth_max_hz or abs(bandwidth)
         low, high = frequency - width / 2.0, frequency + width / 2.0
         for number, band in enumerate(bands):
+            band_width = band.high_hz - band.low_hz
             union = max(high, band.high_hz) - min(low, band.low_hz)
-            if union < width + (band.high_hz - band.low_hz):
+            # The widths matter only to bands narrower than rounding: they overlap with themselves.
+            touching = min(_TOUCHING * frequency, width / 2.0, band_width / 2.0)
+            if width + band_width - union > touching:
                 index.append(number)
                 break
         else:

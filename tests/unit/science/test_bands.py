@@ -46,6 +46,23 @@ def test_images_find_their_bands(images: list[tuple[float, float]], bands: list[
     assert index_of(*((f * MHZ, w * MHZ) for f, w in images)) == bands
 
 
+def test_contiguous_channels_are_bands_of_their_own() -> None:
+    """Their edges differ in the last digits, so that some would overlap by rounding."""
+    channels = [(888.5e6 + i * 1e6 / 3, 1e6 / 3) for i in range(12)]
+    assert index_of(*channels) == list(range(12))
+    # Frequencies as headers write them, with ten digits.
+    assert index_of(*((float(f"{f:.9e}"), float(f"{w:.9e}")) for f, w in channels)) == list(
+        range(12)
+    )
+    # Channels that overlap by a thousandth of their width do overlap.
+    assert index_of(*((f, w * 1.001) for f, w in channels[:4])) == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("width_hz", [1.0, 1e-3])
+def test_a_band_however_narrow_overlaps_with_itself(width_hz: float) -> None:
+    assert index_of((1.42e9, width_hz), (1.42e9, width_hz), (1.42e9, 1e6)) == [0, 0, 0]
+
+
 def test_a_largest_bandwidth_replaces_every_width() -> None:
     images = [(50 * MHZ, 2 * MHZ), (47 * MHZ, 5 * MHZ)]
     assert index_of(*images) == [0, 0]
