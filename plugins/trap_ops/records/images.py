@@ -80,7 +80,7 @@ class Geometry:
     deltax_deg, deltay_deg : float
         Pixel size with sign.
     beam_semimajor_deg, beam_semiminor_deg : float
-        Half widths (HWHM): in pixels times the pixel size along x.
+        Half widths (HWHM) on the sky.
     centre_ra_deg, centre_dec_deg : float
     corner_distance_deg : float
         From the centre to the farthest corner.

@@ -8,7 +8,7 @@ import numpy as np
 
 from trap_ops.records.arrays import FloatArray
 from trap_ops.records.images import Beam, Geometry, ImageFile
-from trap_ops.science.beam import beam_covariance, ellipse_of_covariance
+from trap_ops.science.beam import beam_covariance
 from trap_ops.science.coordinates import separation, wrap_ra
 
 
@@ -20,14 +20,13 @@ def geometry(file: ImageFile) -> Geometry:
     (east_x, east_y), (north_x, north_y) = file.pixel_matrix_deg
     deltax = math.copysign(math.hypot(east_x, north_x), east_x or -1.0)
     deltay = math.copysign(math.hypot(east_y, north_y), north_y or 1.0)
-    ellipse = ellipse_of_covariance(pixel_beam(file.beam, np.array(file.pixel_matrix_deg)))
     ra, dec = np.array(file.sky_ra_deg), np.array(file.sky_dec_deg)
     distance = separation(ra[0], dec[0], ra[1:], dec[1:])
     return Geometry(
         deltax_deg=deltax,
         deltay_deg=deltay,
-        beam_semimajor_deg=ellipse.fwhm_major_px / 2.0 * abs(deltax),
-        beam_semiminor_deg=ellipse.fwhm_minor_px / 2.0 * abs(deltax),
+        beam_semimajor_deg=file.beam.bmaj_deg / 2.0,
+        beam_semiminor_deg=file.beam.bmin_deg / 2.0,
         centre_ra_deg=float(wrap_ra(ra[0])),
         centre_dec_deg=float(dec[0]),
         corner_distance_deg=float(distance.max()) if np.isfinite(distance).all() else 90.0,

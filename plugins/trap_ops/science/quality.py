@@ -10,6 +10,7 @@ import numpy as np
 from trap_ops.config.model import QualityConfig
 from trap_ops.records.arrays import FloatArray, Image
 from trap_ops.records.images import ImageQuality, ImageRow, RejectReason, Verdict
+from trap_ops.science.beam import beam_covariance, ellipse_of_covariance
 
 
 def measure(data: Image, clip_sigma: float, fraction: int) -> ImageQuality:
@@ -54,32 +55,26 @@ def central_rms(data: Image, clip_sigma: float, fraction: int) -> float:
     Notes
     -----
     Equivalent to repeating the clip on the pixels themselves; here it is a window on sorted values,
-    their sums taken about a median in double precision.
+    with mean and variance of each window by themselves. Differences of running sums would not do:
+    next to one wild pixel the others vanish in them.
     """
     ny, nx = data.shape
     part = data[
         ny // 2 - ny // fraction : ny // 2 + ny // fraction,
         nx // 2 - nx // fraction : nx // 2 + nx // fraction,
     ]
-    values = np.sort(part[np.isfinite(part)].ravel())
+    values = np.sort(part[np.isfinite(part)].ravel()).astype(np.float64)
     if len(values) == 0:
         return math.nan
-    pivot = float(values[len(values) // 2])
-    shifted = values.astype(np.float64) - pivot
-    sum1 = np.concatenate([[0.0], np.cumsum(shifted)])
-    sum2 = np.concatenate([[0.0], np.cumsum(shifted**2)])
-    low, high = 0, len(values)
     while True:
-        n = high - low
-        mean = (sum1[high] - sum1[low]) / n
-        variance = max((sum2[high] - sum2[low]) / n - mean**2, 0.0)
-        median = (shifted[(low + high - 1) // 2] + shifted[(low + high) // 2]) / 2.0
-        limit = clip_sigma * math.sqrt(variance)
-        new_low = max(int(np.searchsorted(shifted, median - limit, side="left")), low)
-        new_high = min(int(np.searchsorted(shifted, median + limit, side="right")), high)
-        if (new_low, new_high) == (low, high) or new_low >= new_high:
-            return float(math.sqrt(variance + (mean - median) ** 2))
-        low, high = new_low, new_high
+        n = len(values)
+        median = float(values[(n - 1) // 2] + values[n // 2]) / 2.0
+        limit = clip_sigma * float(values.std())
+        low = int(np.searchsorted(values, median - limit, side="left"))
+        high = int(np.searchsorted(values, median + limit, side="right"))
+        if (low, high) == (0, n) or low >= high:
+            return float(np.sqrt(((values - median) ** 2).mean()))
+        values = values[low:high]
 
 
 def judge(image: ImageRow, history_jy: Sequence[float], config: QualityConfig) -> Verdict:
@@ -94,7 +89,7 @@ def judge(image: ImageRow, history_jy: Sequence[float], config: QualityConfig) -
     """
     checks = (
         _judge_data(image, config),
-        _judge_rms(image.rms_qc_jy, config),
+        _judge_rms(image, config),
         _judge_beam(image, config),
         _judge_history(image.rms_qc_jy, history_jy, config),
     )
@@ -118,7 +113,15 @@ def _judge_data(image: ImageRow, config: QualityConfig) -> Verdict | None:
     return None
 
 
-def _judge_rms(rms_jy: float, config: QualityConfig) -> Verdict | None:
+def _judge_rms(image: ImageRow, config: QualityConfig) -> Verdict | None:
+    rms_jy = image.rms_qc_jy
+    if min(image.nx, image.ny) < config.rms_fraction:
+        return Verdict(
+            False,
+            RejectReason.RMS_INVALID,
+            f"Image of {image.nx} x {image.ny} pixels too small to measure its rms; at least "
+            f"{config.rms_fraction} x {config.rms_fraction} (rms_fraction)",
+        )
     if math.isnan(rms_jy):
         return Verdict(False, RejectReason.CONTAINS_NAN, "No pixel in the image centre is finite")
     if config.rms_min_jy < rms_jy < config.rms_max_jy:
@@ -132,11 +135,12 @@ def _judge_rms(rms_jy: float, config: QualityConfig) -> Verdict | None:
 
 
 def _judge_beam(image: ImageRow, config: QualityConfig) -> Verdict | None:
-    pixel = abs(image.deltax_deg)
-    major, minor = image.beam_semimajor_deg / pixel, image.beam_semiminor_deg / pixel
-    size = f"bmaj={_two_decimals(major)} and bmin={_two_decimals(minor)} (pixels)"
-    if not (math.isfinite(major) and math.isfinite(minor)):
+    """Sampling is judged by the beam in pixels, its shape by that on the sky."""
+    if not math.isfinite(image.beam_semimajor_deg + image.beam_semiminor_deg):
+        size = f"bmaj={image.beam_semimajor_deg:g} and bmin={image.beam_semiminor_deg:g} (deg)"
         return Verdict(False, RejectReason.BEAM_INVALID, f"Beam infinite. {size}")
+    major, minor = _beam_in_pixels(image)
+    size = f"bmaj={_two_decimals(major)} and bmin={_two_decimals(minor)} (pixels)"
     if 2.0 * minor <= config.beam_min_px:
         return Verdict(
             False,
@@ -149,14 +153,33 @@ def _judge_beam(image: ImageRow, config: QualityConfig) -> Verdict | None:
             RejectReason.BEAM_INVALID,
             f"Beam oversampled. {size}; at most {config.beam_max_px:g}",
         )
-    if major / minor > config.beam_max_ratio:
+    ratio = image.beam_semimajor_deg / image.beam_semiminor_deg
+    if ratio > config.beam_max_ratio:
         return Verdict(
             False,
             RejectReason.BEAM_INVALID,
-            f"Beam too elliptical. {size}; ratio {major / minor:.2f}, "
+            f"Beam too elliptical. {size}; ratio {ratio:.2f} on the sky, "
             f"at most {config.beam_max_ratio:g}",
         )
     return None
+
+
+def _beam_in_pixels(image: ImageRow) -> tuple[float, float]:
+    """Half widths of the beam's ellipse over the pixels.
+
+    Of a rotated image the row knows the pixel sizes but not the angle: exact for square pixels at
+    any angle, and for others along east and north.
+    """
+    pixels = ((image.deltax_deg, 0.0), (0.0, image.deltay_deg))
+    ellipse = ellipse_of_covariance(
+        beam_covariance(
+            2.0 * image.beam_semimajor_deg,
+            2.0 * image.beam_semiminor_deg,
+            image.beam_pa_deg,
+            pixels,
+        )
+    )
+    return ellipse.fwhm_major_px / 2.0, ellipse.fwhm_minor_px / 2.0
 
 
 def _judge_history(

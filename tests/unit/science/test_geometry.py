@@ -76,6 +76,14 @@ def test_a_turned_image_has_the_same_pixels_and_beam(turn_deg: float) -> None:
     assert made.beam_semiminor_deg == pytest.approx(0.02, rel=1e-12)
 
 
+def test_the_beam_is_that_on_the_sky_whatever_the_pixels() -> None:
+    """Also where they are not square: a round beam is round."""
+    pixels = ((-2.2 / 3600, 0.0), (0.0, 1.0 / 3600))
+    made = geometry(replace(FILE, beam=Beam(10 / 3600, 10 / 3600, 0.0), pixel_matrix_deg=pixels))
+    assert made.beam_semimajor_deg == pytest.approx(5 / 3600, rel=1e-12)
+    assert made.beam_semiminor_deg == pytest.approx(5 / 3600, rel=1e-12)
+
+
 def test_signs_of_the_pixel_sizes() -> None:
     mirrored = replace(FILE, pixel_matrix_deg=((PIXEL_DEG, 0.0), (0.0, -PIXEL_DEG)))
     made = geometry(mirrored)

@@ -39,6 +39,17 @@ def test_rms_is_that_of_clipping_pixel_by_pixel(seed: int) -> None:
     assert expected == pytest.approx(2.0, rel=0.06)
 
 
+@pytest.mark.parametrize("wild", [-1e5, -1e6, 1e6, -1e12, 3e38])
+def test_one_wild_pixel_leaves_the_rms_as_it_is(wild: float) -> None:
+    """It goes in the first clip, whatever its size; the others must not vanish beside it."""
+    data = np.random.default_rng(3).normal(0.0, 1e-3, (256, 256)).astype(np.float32)
+    before = central_rms(data, 4.0, 8)
+    data[130, 127] = wild
+    part = data[96:160, 96:160].astype(np.float64)
+    assert central_rms(data, 4.0, 8) == pytest.approx(slow_rms(part, 4.0), rel=1e-9)
+    assert central_rms(data, 4.0, 8) == pytest.approx(before, rel=1e-3)
+
+
 def test_the_centre_alone_decides() -> None:
     data = np.random.default_rng(0).normal(0.0, 1.0, (128, 128)).astype(np.float32)
     before = central_rms(data, 4.0, 8)
@@ -69,6 +80,7 @@ def good() -> Any:
     names |= {
         "id": 1, "path": "/a.fits", "file_name": "a.fits", "start": datetime(2026, 1, 1),
         "deltax_deg": -0.001, "beam_semimajor_deg": 0.003, "beam_semiminor_deg": 0.003,
+        "deltay_deg": 0.001, "beam_pa_deg": 0.0, "nx": 1024, "ny": 1024,
         "rms_qc_jy": 1e-3, "nan_fraction": 0.0, "data_min_jy": -1.0, "data_max_jy": 1.0,
     }  # fmt: skip
     return ImageRow(**names)
@@ -87,6 +99,12 @@ def test_a_good_image_is_accepted(good: Any) -> None:
         ({"rms_qc_jy": 0.0}, RejectReason.RMS_INVALID, "not within"),
         ({"rms_qc_jy": 100.0}, RejectReason.RMS_INVALID, "not within"),
         ({"rms_qc_jy": math.nan}, RejectReason.CONTAINS_NAN, "image centre"),
+        # Smaller than 8 pixels: its centre of 2/8 of them has none at all.
+        (
+            {"rms_qc_jy": math.nan, "ny": 7},
+            RejectReason.RMS_INVALID,
+            "Image of 1024 x 7 pixels too small to measure its rms; at least 8 x 8 (rms_fraction)",
+        ),
         ({"beam_semiminor_deg": 0.001}, RejectReason.BEAM_INVALID, "undersampled"),
         (
             {"beam_semimajor_deg": 0.0301, "beam_semiminor_deg": 0.03},
@@ -111,6 +129,7 @@ def test_each_check_rejects_with_its_reason(
     [
         {"nan_fraction": 0.9},
         {"rms_qc_jy": 99.99},
+        {"rms_qc_jy": 1e-3, "nx": 8, "ny": 8},
         {"beam_semiminor_deg": 0.0016},
         {"beam_semimajor_deg": 0.005999},
         {"beam_semimajor_deg": 0.02999, "beam_semiminor_deg": 0.02999},
@@ -118,6 +137,22 @@ def test_each_check_rejects_with_its_reason(
 )
 def test_limits_themselves_pass_where_they_should(good: Any, changed: dict[str, float]) -> None:
     assert verdict(replace(good, **changed)).accepted
+
+
+def test_a_beam_is_sampled_by_pixels_and_elliptical_on_the_sky(good: Any) -> None:
+    """Pixels that are not square make a round beam elliptical on their grid, not on the sky."""
+    oblong = replace(good, deltax_deg=-0.0022, deltay_deg=0.001)
+    assert verdict(oblong).accepted
+    # Half widths in x and y: 1.36 and 3 pixels; full widths of at most 2.8 are too few.
+    assert "bmaj=3.00 and bmin=1.36" in verdict(oblong, beam_min_px=2.8).comment
+    assert verdict(oblong, beam_min_px=2.7).accepted
+    assert "oversampled" in verdict(oblong, beam_max_px=2.9).comment
+    # A long beam is long on the sky, also if it fills a round patch of pixels.
+    long = replace(oblong, beam_semimajor_deg=0.0066, beam_pa_deg=90.0)
+    assert "ratio 2.20 on the sky" in verdict(long).comment
+    # Its angle counts: across the short side of the pixels it has more of them.
+    assert "bmaj=3.00 and bmin=3.00" in verdict(long).comment
+    assert "bmaj=6.60 and bmin=1.36" in verdict(replace(long, beam_pa_deg=0.0)).comment
 
 
 def test_history_says_nothing_until_it_is_long_enough(good: Any) -> None:
