@@ -20,7 +20,7 @@ from trap_ops.store.database import Store
 from trap_ops.store.datasets import dataset_id
 from trap_ops.store.forced_fits import count_by_status
 from trap_ops.store.outcomes import rejected_units
-from trap_ops.store.schema import image, rejection
+from trap_ops.store.schema import forcedfit, image, rejection
 
 
 def rejected(store: Store, dataset: str = "series") -> dict[str, tuple[str, str]]:
@@ -89,6 +89,75 @@ def test_five_good_and_many_bad(store: Store, easy: list[Path], run: Run, tmp_pa
         rows = connection.execute(select(image.c.file_name, rejection.c.rejectreason).join(image))
         reasons = {row.file_name: row.rejectreason for row in rows}
     assert reasons == {"all-nan.fits": 4, "flat.fits": 5, "long-beam.fits": 1, original: 7}
+
+
+def test_absurd_headers_do_not_stop_a_run(
+    store: Store, easy: list[Path], run: Run, tmp_path: Path
+) -> None:
+    """Refused where the header is read; what is only unusual goes through all stages."""
+    night = tmp_path / "night"
+    night.mkdir()
+    shutil.copy(easy[0], night)
+    absurd: dict[str, dict[str, object]] = {
+        "year-0": {"DATE_OBS": "0000.5"},
+        "year-1": {"DATE_OBS": "0001-01-01T00:00:00"},
+        "last-moment": {"DATE_OBS": "9999-12-31T23:59:59.999999"},
+        "after-the-calendar": {"DATE_OBS": "9999-12-31T23:59:59-05:00"},
+        "huge-beam": {"BMAJ": 1e300, "BMIN": 1e300},
+        "tiny-beam": {"BMAJ": 1e-300, "BMIN": 1e-300},
+        "huge-pixels": {"CDELT1": -1e300, "CDELT2": 1e300},
+        "frequency": {"CRVAL3": 1e300},
+        "stokes": {"CRVAL4": 1e300},
+        "projection": {"CTYPE1": "RA---XXX", "CTYPE2": "DEC--XXX"},
+    }
+    for name, cards in absurd.items():
+        changed_copy(easy[1], night / f"{name}.fits", **cards)
+    unusual: dict[str, dict[str, object]] = {
+        "year-1900": {"DATE_OBS": "1900-01-01T00:00:00"},
+        "year-2999": {"DATE_OBS": "2999-12-31T23:59:59.999999"},
+        "long-telescope": {"DATE_OBS": "2026-02-01", "TELESCOP": "T" * 68},
+        "plate": {"DATE_OBS": "2026-02-02", "CNPIX1": 1},
+    }
+    for name, cards in unusual.items():
+        changed_copy(easy[1], night / f"{name}.fits", **cards)
+    reports = run(store, [night])
+    found = rejected(store)
+    assert {name.removesuffix(".fits") for name in found} == absurd.keys()
+    assert {stage for stage, _ in found.values()} == {"register_images"}
+    assert counts(reports, "extract_sources")["images"] == 1 + len(unusual)
+
+
+def test_forced_fits_say_why_a_file_gave_no_pixels(
+    store: Store, easy: list[Path], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trap_ops import local
+
+    night = tmp_path / "night"
+    night.mkdir()
+    gone, changed, broken, *_ = [Path(shutil.copy(path, night)) for path in easy]
+    real = local.associate
+
+    def associate_then_spoil(context: object) -> object:
+        report = real(context)  # type: ignore[arg-type]
+        gone.unlink()
+        changed.write_bytes(changed.read_bytes() + b" " * 2880)
+        # Another file put back with the size and the time of the old one.
+        status = broken.stat()
+        broken.write_bytes(b"\0" * status.st_size)
+        os.utime(broken, ns=(status.st_atime_ns, status.st_mtime_ns))
+        return report
+
+    monkeypatch.setattr(local, "associate", associate_then_spoil)
+    run(store, [night], monitor=[MonitorPosition(123.01, 35.02)])
+    with store.read() as connection:
+        query = select(image.c.file_name, forcedfit.c.reason).join(image)
+        rows = connection.execute(query.where(forcedfit.c.status == "failed")).all()
+    reasons = {(name, reason) for name, reason in rows if reason.startswith("file_")}
+    assert reasons == {
+        (gone.name, "file_missing"),
+        (changed.name, "file_changed"),
+        (broken.name, "file_unreadable"),
+    }
 
 
 def test_a_bad_image_changes_nothing_for_the_others(

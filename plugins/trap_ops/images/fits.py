@@ -40,7 +40,7 @@ _HASH_CHUNK = 1 << 20
 _BLOCK = 2880
 # As many as FITS allows.
 _AXES_MAX = 999
-_AXES = re.compile(rb"NAXIS   = *(\\d+)")
+_AXES = re.compile(rb"NAXIS   = *(\d+)")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ _PIXEL_RANGE_DEG = (1e-11, 90.0)
 _FREQUENCY_RANGE_HZ = (1e3, 1e16)
 # FITS knows the codes -8 to 4, AIPS a few more.
 _STOKES_MAX = 9
+# No image has been made before; and the report's time axis must have room beside the last one.
+_YEARS = (1900, 2999)
 # Keywords of the first two axes' place on the sky, old forms included.
 _PLACING = re.compile(
     "(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA)[12]|(PC|CD)([12]_[12]|00[12]00[12])"
@@ -202,7 +204,8 @@ def read_times(header: fits.Header) -> tuple[datetime, float, list[str]]:
     Raises
     ------
     ImageError
-        If there is no readable DATE-OBS: without its time an image has no place in a series.
+        If there is no readable DATE-OBS, or of no time with radio telescopes: without its time an
+        image has no place in a series.
     """
     text = _text(header, "DATE-OBS")
     if not text:
@@ -215,8 +218,11 @@ def read_times(header: fits.Header) -> tuple[datetime, float, list[str]]:
         start = _to_utc(start, scale)
     elif scale not in {"UTC", "UT", "UT1", "GMT"}:
         notes.append(f"TIMESYS {scale!r} is unknown: DATE-OBS taken as UTC")
-    if start is None:
-        msg = f"its DATE-OBS {text!r} is not a date that can be read (in the years 1 to 9999)"
+    first, last = _YEARS
+    if start is None or not first <= start.year <= last:
+        msg = (
+            f"its DATE-OBS {text!r} is not a date that can be read, of the years {first} to {last}"
+        )
         raise ImageError(msg, reason="no start time", date_obs=text)
     integration = _number(header, "TAU_TIME")
     if integration is None:
