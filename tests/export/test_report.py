@@ -437,7 +437,7 @@ def test_settings_versions_checksums_and_times_are_complete(night_run: Finished)
 
 def test_every_reason_has_words() -> None:
     known = {str(reason) for reason in NoFit} - {""}
-    files = {"unreadable file", "file changed"}
+    files = {"no such file", "unreadable file", "file changed"}
     assert known | files | {EXPIRED, FOUNDED_THIS_STEP} == NOT_MEASURED.keys()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 
 from oracle.cases import NOTHING, sources_of
 from stages.conftest import checksum
@@ -24,6 +25,7 @@ from trap_ops.images.discovery import FoundFiles
 from trap_ops.records.images import (
     Autocorrelation,
     Beam,
+    Coverage,
     ImageFile,
     ImageQuality,
     ImageRow,
@@ -33,6 +35,7 @@ from trap_ops.records.images import (
 from trap_ops.records.runs import MonitorPosition
 from trap_ops.records.sky import Requests
 from trap_ops.records.sources import Sources
+from trap_ops.science.coverage import make_coverage
 from trap_ops.stages import extract_sources, measure_quality, publish, register_images
 from trap_ops.stages.context import StageContext
 from trap_ops.stages.fit_forced import ForcedMeasurements, fit_forced
@@ -119,6 +122,14 @@ class MadeImage:
         grid = NoiseGrid(np.zeros((1, 1)), np.full((1, 1), self.rms_jy), 0.0, 0.0, 1.0, 1.0)
         correlation = Autocorrelation(np.ones((1, 1)), measured=False)
         return NoiseModel(grid, correlation, self.rms_jy, 1.5 * self.rms_jy)
+
+    def coverage(self) -> Coverage:
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = ["RA---SIN", "DEC--SIN"]
+        wcs.wcs.crval = [self.ra, self.dec]
+        wcs.wcs.crpix = [36.5, 36.5]
+        wcs.wcs.cdelt = [-PIXEL_DEG, PIXEL_DEG]
+        return make_coverage(np.zeros((72, 72), dtype=bool), np.diag([1.6, 1.3]), wcs)
 
     def sources(self) -> Sources:
         return self._sources([(s.ra, s.dec, s.flux, s.error_arcsec) for s in self.seen])
@@ -225,11 +236,11 @@ class Observatory:
     def _quality(self, pixels: MadeImage, *_: Any) -> ImageQuality:
         return ImageQuality(pixels.rms_jy, pixels.nan_fraction, -1.0, 1.0)
 
-    def _extract(self, _: StageContext, row: ImageRow) -> tuple[Sources, NoiseModel]:
+    def _extract(self, _: StageContext, row: ImageRow) -> tuple[Sources, NoiseModel, Coverage]:
         image = self.images[row.path]
         if image.no_noise:
             raise ImageError(f"{image.name} has no noise", reason="no noise")
-        return image.sources(), image.noise()
+        return image.sources(), image.noise(), image.coverage()
 
     def _fit(self, _: StageContext, row: ImageRow, requests: Requests) -> ForcedMeasurements:
         return self.images[row.path].fit(requests)

@@ -20,7 +20,7 @@ from trap_ops.store.database import Store
 from trap_ops.store.datasets import dataset_id
 from trap_ops.store.forced_fits import count_by_status
 from trap_ops.store.outcomes import rejected_units
-from trap_ops.store.schema import forcedfit, image, rejection
+from trap_ops.store.schema import image, rejection
 
 
 def rejected(store: Store, dataset: str = "series") -> dict[str, tuple[str, str]]:
@@ -125,39 +125,6 @@ def test_absurd_headers_do_not_stop_a_run(
     assert {name.removesuffix(".fits") for name in found} == absurd.keys()
     assert {stage for stage, _ in found.values()} == {"register_images"}
     assert counts(reports, "extract_sources")["images"] == 1 + len(unusual)
-
-
-def test_forced_fits_say_why_a_file_gave_no_pixels(
-    store: Store, easy: list[Path], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from trap_ops import local
-
-    night = tmp_path / "night"
-    night.mkdir()
-    gone, changed, broken, *_ = [Path(shutil.copy(path, night)) for path in easy]
-    real = local.associate
-
-    def associate_then_spoil(context: object) -> object:
-        report = real(context)  # type: ignore[arg-type]
-        gone.unlink()
-        changed.write_bytes(changed.read_bytes() + b" " * 2880)
-        # Another file put back with the size and the time of the old one.
-        status = broken.stat()
-        broken.write_bytes(b"\0" * status.st_size)
-        os.utime(broken, ns=(status.st_atime_ns, status.st_mtime_ns))
-        return report
-
-    monkeypatch.setattr(local, "associate", associate_then_spoil)
-    run(store, [night], monitor=[MonitorPosition(123.01, 35.02)])
-    with store.read() as connection:
-        query = select(image.c.file_name, forcedfit.c.reason).join(image)
-        rows = connection.execute(query.where(forcedfit.c.status == "failed")).all()
-    reasons = {(name, reason) for name, reason in rows if reason.startswith("file_")}
-    assert reasons == {
-        (gone.name, "file_missing"),
-        (changed.name, "file_changed"),
-        (broken.name, "file_unreadable"),
-    }
 
 
 def test_a_bad_image_changes_nothing_for_the_others(
@@ -340,13 +307,13 @@ def test_forced_fits_of_a_file_that_was_away_are_made_when_it_is_back(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "associate", hide_then_associate)
         run(store, [night], "away", monitor=monitor)
-    waiting = requests_by_fate(store, "away")["requested", "unreadable file"]
+    waiting = requests_by_fate(store, "away")["requested", "no such file"]
     assert waiting > 1
     text = newest_report(tmp_path)
-    assert f"requested: {NOT_MEASURED['unreadable file']}" in text
+    assert f"requested: {NOT_MEASURED['no such file']}" in text
     # Tried again, in vain; then it is another file; then it is back.
     run(store, [night], "away", monitor=monitor)
-    assert requests_by_fate(store, "away")["requested", "unreadable file"] == waiting
+    assert requests_by_fate(store, "away")["requested", "no such file"] == waiting
     files[1].write_bytes(b"another")
     run(store, [night], "away", monitor=monitor)
     assert requests_by_fate(store, "away")["requested", "file changed"] == waiting

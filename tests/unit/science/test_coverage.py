@@ -10,8 +10,9 @@ from trap_ops.config.model import ExtractionConfig
 from trap_ops.records.images import NoiseGrid, NoiseModel
 from trap_ops.science.beam import beam_covariance
 from trap_ops.science.coverage import make_coverage, shows
-from trap_ops.science.extraction import extract, pixel_mask
+from trap_ops.science.extraction import extract
 from trap_ops.science.forced_fits import fit_positions
+from trap_ops.science.masks import blank_pixels, pixel_mask
 from trap_ops.science.noise import gaussian_autocorrelation
 
 NX, NY = 60, 44
@@ -72,7 +73,8 @@ def test_where_it_shows_a_forced_fit_can_be_made(margin_px: int, radius_px: floa
     noise = NoiseModel(
         NoiseGrid(one * 0, one, 0.0, 0.0, 1.0, 1.0), gaussian_autocorrelation(BEAM, 1.0), 1.0, 1.0
     )
-    fits = fit_positions(data, x, y, noise, BEAM, margin_px=margin_px, radius_px=radius_px)
+    blank = blank_pixels(data, 5.0)
+    fits = fit_positions(data, blank, x, y, noise, BEAM, margin_px=margin_px, radius_px=radius_px)
     here = shown(mask, x, y)
     assert here.sum() > 100
     assert set(fits.reason[here]) == {""}
