@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -38,9 +39,12 @@ def copy(tmp_path: Path) -> Path:
 
 
 def make_run(copy: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    # Of the make that runs these tests nothing is handed on.
+    outer = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"}
     return subprocess.run(
         ["make", "run", *(f"{name}={value}" for name, value in variables.items())],
         cwd=copy,
+        env={name: value for name, value in os.environ.items() if name not in outer},
         capture_output=True,
         text=True,
         check=False,
