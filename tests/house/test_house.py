@@ -106,3 +106,20 @@ def test_imports_in_a_wrong_direction_are_refused(
     assert made.returncode == 1, made.stdout
     (broken,) = re.findall(rf"^({contract}.*) BROKEN", made.stdout, re.MULTILINE)
     assert broken
+
+
+def test_the_finder_needs_arrays_only() -> None:
+    """Each task is a new process: what it imports, it pays for every time."""
+    code = (
+        "import sys, trap_ops.science.extraction, trap_ops.science.forced_fits\n"
+        "slow = {'astropy', 'scipy.stats', 'sqlalchemy', 'airflow', 'pandas'}\n"
+        "print(sorted(slow & set(sys.modules)))"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert made.stdout.strip() == "[]"

@@ -7,6 +7,7 @@ follow from sums of blocks, so that iterating costs a few look-ups for all cells
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +64,10 @@ def upsample(nodes: FloatArray, grid: NoiseGrid, first: int, last: int, nx: int)
         Bilinear; beyond the outermost nodes as at these.
     """
     gy, gx = nodes.shape
-    weights_x = _node_weights((np.arange(nx) - grid.x0) / grid.step_x, gx)
-    weights_y = _node_weights((np.arange(first, last) - grid.y0) / grid.step_y, gy)
-    return np.asarray(weights_y @ (nodes @ weights_x.T)).astype(np.float32)
+    weights_x = _node_weights(0, nx, grid.x0, grid.step_x, gx)
+    weights_y = _node_weights(first, last, grid.y0, grid.step_y, gy)
+    # In the precision of the pixels: four times as fast.
+    return np.asarray(weights_y @ (nodes.astype(np.float32) @ weights_x.T))
 
 
 def noise_grid(data: Image, mask: Mask | None, cell_px: float, stride: int = 1) -> NoiseGrid | None:
@@ -317,11 +319,13 @@ def _lerp2(
     return np.asarray(lower * (1.0 - fy) + upper * fy)
 
 
-def _node_weights(position: npt.NDArray[np.floating], n: int) -> FloatArray:
-    """Matrix (positions, nodes) of bilinear weights along one axis."""
-    index, fraction = _cell_fraction(position, n)
-    weights = np.zeros((len(position), n))
-    row = np.arange(len(position))
+@lru_cache(maxsize=64)
+def _node_weights(first: int, last: int, origin: float, step: float, n: int) -> Image:
+    """Matrix (pixels first to last, nodes) of bilinear weights along one axis."""
+    index, fraction = _cell_fraction((np.arange(first, last) - origin) / step, n)
+    weights = np.zeros((last - first, n), dtype=np.float32)
+    row = np.arange(last - first)
     weights[row, index] = 1.0 - fraction
     weights[row, np.minimum(index + 1, n - 1)] += fraction
+    weights.setflags(write=False)
     return weights

@@ -6,13 +6,14 @@ pixels and convolution are all plain matrix algebra. x is FITS axis 1, y is FITS
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from trap_ops.records.arrays import FloatArray
+from trap_ops.records.arrays import FloatArray, IntArray
 
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
@@ -88,3 +89,24 @@ def area_of_covariance(covariance: npt.ArrayLike) -> float:
 def fwhm_of_covariance(covariance: npt.ArrayLike) -> float:
     """Geometric mean of the full widths at half maximum of a Gaussian, pixels."""
     return FWHM_PER_SIGMA * math.sqrt(math.sqrt(float(np.linalg.det(np.asarray(covariance)))))
+
+
+def axis_ends(x: FloatArray, y: FloatArray, covariance_px: FloatArray) -> tuple[IntArray, IntArray]:
+    """Columns and rows of the pixels around the four ends of Gaussians' axes (HWHM), (n, 16) each.
+
+    Parameters
+    ----------
+    x, y : numpy.ndarray, (n,)
+    covariance_px : numpy.ndarray, (n, 2, 2)
+    """
+    values, vectors = np.linalg.eigh(covariance_px)
+    half = np.sqrt(values) * (FWHM_PER_SIGMA / 2.0)
+    columns, rows = [], []
+    for axis in (0, 1):
+        for sign in (-1.0, 1.0):
+            end_x = x + sign * half[:, axis] * vectors[:, 0, axis]
+            end_y = y + sign * half[:, axis] * vectors[:, 1, axis]
+            for round_x, round_y in itertools.product((np.floor, np.ceil), repeat=2):
+                columns.append(round_x(end_x).astype(np.intp))
+                rows.append(round_y(end_y).astype(np.intp))
+    return np.stack(columns, axis=1), np.stack(rows, axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from functools import lru_cache
 
@@ -12,7 +11,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 
 from trap_ops.records.arrays import FloatArray, IntArray, Mask
 from trap_ops.records.images import Coverage
-from trap_ops.science.beam import FWHM_PER_SIGMA
+from trap_ops.science.beam import axis_ends
 from trap_ops.science.sky_plane import to_pixels
 
 _NINE = np.arange(9)
@@ -63,27 +62,6 @@ def shows(coverage: Coverage, ra_deg: FloatArray, dec_deg: FloatArray) -> Mask:
         np.concatenate([rows, end_rows], axis=1),
     )
     return np.asarray(_has_pixels(coverage, *needed).all(axis=1))
-
-
-def axis_ends(x: FloatArray, y: FloatArray, covariance_px: FloatArray) -> tuple[IntArray, IntArray]:
-    """Columns and rows of the pixels around the four ends of Gaussians' axes (HWHM), (n, 16) each.
-
-    Parameters
-    ----------
-    x, y : numpy.ndarray, (n,)
-    covariance_px : numpy.ndarray, (n, 2, 2)
-    """
-    values, vectors = np.linalg.eigh(covariance_px)
-    half = np.sqrt(values) * (FWHM_PER_SIGMA / 2.0)
-    columns, rows = [], []
-    for axis in (0, 1):
-        for sign in (-1.0, 1.0):
-            end_x = x + sign * half[:, axis] * vectors[:, 0, axis]
-            end_y = y + sign * half[:, axis] * vectors[:, 1, axis]
-            for round_x, round_y in itertools.product((np.floor, np.ceil), repeat=2):
-                columns.append(round_x(end_x).astype(np.intp))
-                rows.append(round_y(end_y).astype(np.intp))
-    return np.stack(columns, axis=1), np.stack(rows, axis=1)
 
 
 @lru_cache(maxsize=256)

@@ -13,8 +13,7 @@ from trap_ops.config.model import ExtractionConfig
 from trap_ops.records.arrays import FloatArray, Image, Mask
 from trap_ops.records.images import Autocorrelation, NoiseGrid, NoiseModel
 from trap_ops.science.background import noise_grid, upsample
-from trap_ops.science.beam import ellipse_of_covariance, fwhm_of_covariance
-from trap_ops.science.coverage import axis_ends
+from trap_ops.science.beam import axis_ends, ellipse_of_covariance, fwhm_of_covariance
 from trap_ops.science.detection import Islands, find_islands, find_peaks, rms_range, threshold
 from trap_ops.science.masks import pixel_mask, widen
 from trap_ops.science.measurement import Measurements, measure_peaks
