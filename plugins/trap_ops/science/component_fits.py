@@ -99,7 +99,9 @@ class ComponentFits:
     contaminated: Mask
 
 
-def fit_components(scene: Scene, *, shape_free: bool) -> ComponentFits:
+def fit_components(
+    scene: Scene, *, shape_free: bool, start: ComponentFits | None = None
+) -> ComponentFits:
     """Fit every group, then once more those that bright components of other groups shine into.
 
     Parameters
@@ -107,8 +109,13 @@ def fit_components(scene: Scene, *, shape_free: bool) -> ComponentFits:
     scene : Scene
     shape_free : bool
         Fit the shape too, on a footprint that grows with the component; else hold the beam's.
+    start : ComponentFits, optional
+        Where to begin, for the components that are good there; the others begin at their peaks.
     """
     n = len(scene.peaks)
+    begin = _at_peaks(scene)
+    if start is not None:
+        begin[start.good] = start.parameters[start.good]
     n_per = N_FREE if shape_free else N_HELD
     fits = ComponentFits(
         parameters=np.full((n, 6), np.nan),
@@ -143,12 +150,26 @@ def fit_components(scene: Scene, *, shape_free: bool) -> ComponentFits:
                         FREE_RADIUS_FWHM if shape_free else HELD_RADIUS_FWHM,
                         int(k),
                     )
-                    _fit_batches(scene, members, footprint, light, fits, shape_free=shape_free)
+                    _fit_batches(
+                        scene, begin, members, footprint, light, fits, shape_free=shape_free
+                    )
     return fits
+
+
+def _at_peaks(scene: Scene) -> FloatArray:
+    """Parameters of beams at the peak pixels, (n, 6)."""
+    inverse = np.linalg.inv(scene.beam)
+    parameters = np.empty((len(scene.peaks), 6))
+    parameters[:, 0] = scene.peaks.value
+    parameters[:, 1] = scene.peaks.x
+    parameters[:, 2] = scene.peaks.y
+    parameters[:, 3:] = inverse[0, 0], inverse[0, 1], inverse[1, 1]
+    return parameters
 
 
 def _fit_batches(
     scene: Scene,
+    begin: FloatArray,
     members: IntArray,
     footprint: Footprint,
     light: _Light | None,
@@ -166,6 +187,7 @@ def _fit_batches(
     for start in range(0, len(members), step):
         _fit_batch(
             scene,
+            begin,
             members[start : start + step],
             footprint,
             light,
@@ -176,6 +198,7 @@ def _fit_batches(
 
 def _fit_batch(
     scene: Scene,
+    begin: FloatArray,
     members: IntArray,
     footprint: Footprint,
     light: _Light | None,
@@ -200,12 +223,10 @@ def _fit_batch(
         stamps = Stamps(stamps.value - foreign * stamps.weight, stamps.x, stamps.y, stamps.weight)
         fits.contaminated[members] |= (foreign * stamps.weight).max(axis=1)[:, None] > 1.0
     reference_x, reference_y = peaks.x[members[:, :1]], peaks.y[members[:, :1]]
-    start = np.empty((*members.shape, 6))
-    start[:, :, 0] = peaks.value[members] / cut.rms[:, None]
-    start[:, :, 1] = peaks.x[members] - reference_x
-    start[:, :, 2] = peaks.y[members] - reference_y
-    inverse = np.linalg.inv(scene.beam)
-    start[:, :, 3:] = inverse[0, 0], inverse[0, 1], inverse[1, 1]
+    start = begin[members]
+    start[:, :, 0] /= cut.rms[:, None]
+    start[:, :, 1] -= reference_x
+    start[:, :, 2] -= reference_y
     narrow = float(np.sqrt(np.linalg.eigvalsh(scene.beam)[0]))
     wide = float(np.sqrt(np.linalg.eigvalsh(scene.beam)[1]))
     fit = fit_gaussians(

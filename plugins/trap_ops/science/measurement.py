@@ -117,7 +117,7 @@ def measure_peaks(
         analysis_sigma=analysis_sigma,
     )
     held = fit_components(scene, shape_free=False)
-    free = fit_components(scene, shape_free=True)
+    free = fit_components(scene, shape_free=True, start=held)
     resolved_sigma = _resolved_significance(free, beam)
     chosen = held if force_beam else _prefer(free, held)
     return _collect(scene, chosen, resolved_sigma, resolved_limit_sigma)

@@ -7,12 +7,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Column, Connection, MetaData, Row, Select, Table, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
 
 from trap_ops.errors import StoreUnavailable
 
@@ -83,12 +85,7 @@ def staged(
     connection: Connection, like: Sequence[Column[Any]], columns: Mapping[str, Values]
 ) -> Iterator[Table]:
     """A temporary table with the given contents, to join with. Gone afterwards."""
-    table = Table(
-        "staged_rows",
-        MetaData(),
-        *(Column(column.name, column.type) for column in like),
-        prefixes=["TEMPORARY"],
-    )
+    table = _staging_table(tuple((column.name, column.type) for column in like))
     table.create(connection)
     try:
         insert_rows(connection, table, columns)
@@ -96,6 +93,17 @@ def staged(
     finally:
         if connection.in_transaction() and not connection.invalidated:
             _drop_quietly(connection, table)
+
+
+@lru_cache(maxsize=256)
+def _staging_table(columns: tuple[tuple[str, TypeEngine[Any]], ...]) -> Table:
+    """One object for equal columns: SQLAlchemy compiles a statement once for the same tables."""
+    return Table(
+        "staged_rows",
+        MetaData(),
+        *(Column(name, kind) for name, kind in columns),
+        prefixes=["TEMPORARY"],
+    )
 
 
 @contextmanager
