@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -82,6 +83,8 @@ def run(
         monitor=tuple(monitor),
         user=runs.current_user(),
     )
+    # The packages' own objects live on anyway: without them, looking for garbage costs a fifth.
+    gc.freeze()
     try:
         record, report = register_images(store, request, configurations, output_dir)
         return [report, *_run_stages(StageContext(store, record, output_dir), report)]
@@ -91,6 +94,7 @@ def run(
             _note_failure(store, request, error)
         raise
     finally:
+        gc.unfreeze()
         store.close()
 
 
