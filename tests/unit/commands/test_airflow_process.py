@@ -10,7 +10,12 @@ import pytest
 
 from trap_ops.commands.airflow_process import _end
 
-DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.mark.parametrize(
