@@ -89,8 +89,9 @@ services: ## start what tests need and this machine lacks (PostgreSQL)
 
 pins: ## resolve requirements*.in anew
 	@rm -rf var/pins && $(PYTHON) -m venv var/pins
-	@for kind in "" -dev; do \
-	  PIP_CACHE_DIR="$(PIP_CACHE_DIR)" var/pins/bin/pip install --quiet -r requirements$$kind.in; \
+	@wanted=(); for kind in "" -casa -dev; do \
+	  wanted+=(-r requirements$$kind.in); \
+	  PIP_CACHE_DIR="$(PIP_CACHE_DIR)" var/pins/bin/pip install --quiet "$${wanted[@]}"; \
 	  { echo "# Made by 'make pins' from requirements$$kind.in. Do not edit."; \
 	    var/pins/bin/pip freeze; } > requirements$$kind.txt; done
 	@rm -rf var/pins

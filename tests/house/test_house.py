@@ -53,15 +53,17 @@ def test_airflow_ignores_the_files_of_the_package() -> None:
     assert (ROOT / "plugins" / ".airflowignore").read_text().split() == ["trap_ops/"]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-casa.txt", "requirements-dev.txt"]
+)
 def test_every_package_is_pinned(name: str) -> None:
     lines = [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.+!]+", line)] == []
-    pins = dict(line.lower().split("==") for line in lines)
+    pins = dict(line.lower().replace("_", "-").split("==") for line in lines)
     # 5.7 removed a name that Airflow's Celery provider imports.
     assert tuple(map(int, pins["celery"].split("."))) < (5, 7)
     needed = (ROOT / name.replace(".txt", ".in")).read_text().splitlines()
-    wanted = {re.split(r"[=<>]", line)[0].lower() for line in needed if not line.startswith("#")}
+    wanted = {re.split(r"[=<>\[]", line)[0].lower() for line in needed if not line.startswith("#")}
     assert wanted <= set(pins)
 
 

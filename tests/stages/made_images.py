@@ -181,8 +181,8 @@ class Observatory:
             self.monkeypatch.setattr(module, name, made)
 
         replaced(register_images, "find_files", self._find)
-        replaced(register_images, "read_header", lambda path: self.images[str(path)].header())
-        replaced(measure_quality, "content_sha256", lambda path: self.images[str(path)].content)
+        replaced(register_images, "read_headers", lambda path, *_: [self.images[path].header()])
+        replaced(measure_quality, "content_sha256", lambda path, _: self.images[path].content)
         replaced(measure_quality, "read_image", self._read)
         replaced(measure_quality, "measure", self._quality)
         replaced(extract_sources, "_measure", self._extract)
@@ -228,10 +228,10 @@ class Observatory:
     def _find(self, inputs: Iterable[str], *_: Any) -> FoundFiles:
         return FoundFiles(tuple(sorted(map(Path, inputs))), ())
 
-    def _read(self, path: Path) -> Any:
-        if self.images[str(path)].unreadable:
-            raise ImageError(f"{path.name} is broken", reason="broken")
-        return type("Read", (), {"pixels": self.images[str(path)]})
+    def _read(self, path: str, *_: Any) -> Any:
+        if self.images[path].unreadable:
+            raise ImageError(f"{Path(path).name} is broken", reason="broken")
+        return type("Read", (), {"pixels": self.images[path]})
 
     def _quality(self, pixels: MadeImage, *_: Any) -> ImageQuality:
         return ImageQuality(pixels.rms_jy, pixels.nan_fraction, -1.0, 1.0)

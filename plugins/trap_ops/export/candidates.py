@@ -83,7 +83,7 @@ def view_candidates(contents: Contents) -> tuple[str, list[CandidateView]]:
         for row in chosen[item.rank].values()
         if row is not None
     }
-    cutouts = cut_out_all(contents.images, requests)
+    cutouts = cut_out_all(contents.images, requests, contents.run.configuration.images)
     shown = {item.rank for item in contents.shown}
     views = []
     for item in contents.candidates:

@@ -7,13 +7,15 @@ import io
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image as Picture
 
+from trap_ops.config.model import ImagesConfig
 from trap_ops.errors import ImageError
-from trap_ops.images.fits import OpenImage, check_unchanged, read_image
+from trap_ops.images.access import LOCAL_ONLY, Access
+from trap_ops.images.fits import OpenImage
+from trap_ops.images.reading import read_registered
 from trap_ops.records.arrays import FloatArray
 from trap_ops.records.images import ImageRow
 from trap_ops.science.beam import ellipse_of_covariance
@@ -90,16 +92,19 @@ class Cutout:
     beam: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
-def cut_out(row: ImageRow, requests: Iterable[CutoutRequest]) -> list[Cutout]:
+def cut_out(
+    row: ImageRow,
+    requests: Iterable[CutoutRequest],
+    rules: ImagesConfig,
+    access: Access = LOCAL_ONLY,
+) -> list[Cutout]:
     """Cut several positions out of one image, which is read once.
 
     A file that cannot be read, or is not the one that was analysed, gives the reason instead.
     """
     wanted = list(requests)
-    path = Path(row.path)
     try:
-        check_unchanged(path, row.file_size, row.file_mtime_ns, row.content_sha256)
-        image = read_image(path)
+        image = read_registered(row, rules, access)
     except (ImageError, OSError) as error:
         return [Cutout(problem=str(error)) for _ in wanted]
     x, y = to_pixels(
@@ -114,7 +119,10 @@ def cut_out(row: ImageRow, requests: Iterable[CutoutRequest]) -> list[Cutout]:
 
 
 def cut_out_all(
-    rows: Mapping[int, ImageRow], requests: Mapping[tuple[int, int], CutoutRequest]
+    rows: Mapping[int, ImageRow],
+    requests: Mapping[tuple[int, int], CutoutRequest],
+    rules: ImagesConfig,
+    access: Access = LOCAL_ONLY,
 ) -> dict[tuple[int, int], Cutout]:
     """Cut out of many images; keys are (image, whatever the caller likes)."""
     of_image: dict[int, list[tuple[int, int]]] = {}
@@ -122,7 +130,7 @@ def cut_out_all(
         of_image.setdefault(key[0], []).append(key)
     found: dict[tuple[int, int], Cutout] = {}
     for image_id, keys in of_image.items():
-        cutouts = cut_out(rows[image_id], [requests[key] for key in keys])
+        cutouts = cut_out(rows[image_id], [requests[key] for key in keys], rules, access)
         found.update(zip(keys, cutouts, strict=True))
     return found
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from trap_ops.records.arrays import FloatArray
 from trap_ops.records.names import one_line
@@ -20,17 +21,75 @@ class Beam:
 
 
 @dataclass(frozen=True)
+class Plane:
+    """Which part of a file is the image.
+
+    Attributes
+    ----------
+    hdu : int
+        Header and data unit of a FITS file, from 0; 0 in other formats.
+    index : tuple of int
+        Places on the axes beyond the first two, from 0, in numpy's order: the slowest axis first.
+    label : str
+        What was chosen, in words (``channel 3, Stokes V``); empty where there is no choice.
+    """
+
+    hdu: int = 0
+    index: tuple[int, ...] = ()
+    label: str = ""
+
+    @property
+    def text(self) -> str:
+        """The whole plane in one line, for :meth:`parse`."""
+        return f"{self.hdu}:{','.join(map(str, self.index))}:{self.label}"
+
+    @classmethod
+    def parse(cls, text: str) -> Plane:
+        """Read what :attr:`text` wrote; of an empty text the plane of a plain image."""
+        if not text:
+            return cls()
+        hdu, index, label = text.split(":", 2)
+        return cls(int(hdu), tuple(int(item) for item in index.split(",") if item), label)
+
+    def name_in(self, path: str) -> str:
+        """Name of the image in a file: the file's own, and the choice behind it in brackets."""
+        return f"{path}[{self.label}]" if self.label else path
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """The stations of LOFAR that made an image; None where the header does not say.
+
+    Attributes
+    ----------
+    antenna_set : str or None
+        ``HBA...``, ``LBA_INNER`` and so on.
+    n_core, n_remote, n_international : int or None
+        Stations.
+    subbands : int or None
+    subband_width_hz : float or None
+    """
+
+    antenna_set: str | None = None
+    n_core: int | None = None
+    n_remote: int | None = None
+    n_international: int | None = None
+    subbands: int | None = None
+    subband_width_hz: float | None = None
+
+
+@dataclass(frozen=True)
 class ImageFile:
-    """What a file and its header say.
+    """What a file and its header say of an image.
 
     Attributes
     ----------
     path : str
-        Absolute path.
+        Absolute path, or address of a remote file.
     file_name : str
         Base name; part of an image's natural key.
     file_size, file_mtime_ns : int
-        Bytes; nanoseconds since 1970.
+        Bytes; nanoseconds since 1970, 0 where a remote file has no time.
     header_sha256 : str
         Of the header's cards.
     telescope : str
@@ -49,6 +108,9 @@ class ImageFile:
         Of the centre (pixel (nx/2, ny/2), counted from 0) and the four corners; NaN off the sky.
     notes : tuple of str
         What was missing and assumed.
+    plane : Plane
+        Of a file with several images: which one this is.
+    array : ArrayInfo
     """
 
     path: str
@@ -69,6 +131,8 @@ class ImageFile:
     sky_ra_deg: tuple[float, ...]
     sky_dec_deg: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    plane: Plane = Plane()
+    array: ArrayInfo = ArrayInfo()
 
 
 @dataclass(frozen=True)
@@ -132,6 +196,8 @@ class ImageRow:
     rms_max_jy: float
     detection_threshold_sigma: float
     verdict: str | None
+    plane: Plane = Plane()
+    array: ArrayInfo = ArrayInfo()
 
     @property
     def order(self) -> tuple[datetime, float, int, str, str, str]:
@@ -142,13 +208,13 @@ class ImageRow:
             self.stokes,
             self.file_name,
             self.content_sha256 or self.header_sha256,
-            self.path,
+            self.plane.name_in(self.path),
         )
 
     @property
     def shown_name(self) -> str:
-        """Name of the file for messages and logs."""
-        return one_line(self.file_name)
+        """Name of the image for messages and logs."""
+        return one_line(self.plane.name_in(self.file_name))
 
 
 @dataclass(frozen=True)
@@ -183,6 +249,47 @@ class RejectReason(IntEnum):
     FILE_UNUSABLE = 6
     DUPLICATE = 7
     NO_NOISE = 8
+
+
+class CheckResult(StrEnum):
+    """What came out of one quality check."""
+
+    ACCEPTED = "accepted"
+    WARNED = "warned"
+    REJECTED = "rejected"
+    NOT_MADE = "not made"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One quality check on one image.
+
+    Attributes
+    ----------
+    name : str
+        At most 32 characters; once an image.
+    result : CheckResult
+        ``NOT_MADE`` where something that it needs is missing; the comment says what.
+    measured : float
+        NaN where nothing was measured.
+    low, high : float
+        Limits that decided the result; NaN where there is none.
+    unit : str
+        Of these three; empty for plain numbers.
+    comment : str
+        Measured value and limit in words; empty if accepted and there is nothing to say.
+    reason : RejectReason or None
+        Of a rejection.
+    """
+
+    name: str
+    result: CheckResult
+    measured: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    unit: str = ""
+    comment: str = ""
+    reason: RejectReason | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from trap_ops.errors import StaleWorker
+from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.records.runs import RunRecord, StageReport, counts_in_words
 from trap_ops.stages.fingerprint import fingerprint
 from trap_ops.store import runs
@@ -33,12 +34,15 @@ class StageContext:
         Reports are written below it.
     debugging : bool
         Warn of other code than the run was planned with, instead of refusing.
+    access : Access
+        To remote images.
     """
 
     store: Store
     run: RunRecord
     output_dir: Path
     debugging: bool = False
+    access: Access = LOCAL_ONLY
 
 
 @dataclass
@@ -61,7 +65,12 @@ class StageTimer:
 
 
 def open_context(
-    store: Store, run_key: str, output_dir: Path, *, debugging: bool = False
+    store: Store,
+    run_key: str,
+    output_dir: Path,
+    *,
+    debugging: bool = False,
+    access: Access = LOCAL_ONLY,
 ) -> StageContext:
     """Find a run that register_images has planned.
 
@@ -72,7 +81,7 @@ def open_context(
     """
     with store.read() as connection:
         record = runs.load_run(connection, run_key)
-    return StageContext(store, record, output_dir, debugging)
+    return StageContext(store, record, output_dir, debugging, access)
 
 
 @contextmanager

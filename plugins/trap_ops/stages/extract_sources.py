@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from trap_ops.errors import ImageError
-from trap_ops.images.fits import check_unchanged, read_image
+from trap_ops.images.reading import read_registered
 from trap_ops.records.images import Coverage, ImageRow, NoiseModel, RejectReason, Verdict
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sources import Sources
@@ -89,9 +88,7 @@ def _extract_one(context: StageContext, row: ImageRow, key: str) -> int:
 
 def _measure(context: StageContext, row: ImageRow) -> tuple[Sources, NoiseModel, Coverage]:
     settings = context.run.configuration.extraction
-    path = Path(row.path)
-    check_unchanged(path, row.file_size, row.file_mtime_ns, row.content_sha256)
-    image = read_image(path)
+    image = read_registered(row, context.run.configuration.images, context.access)
     beam = pixel_beam(image.beam, image.pixel_matrix_deg)
     extraction = extract(image.pixels, beam, settings)
     if extraction is None:

@@ -6,13 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Connection
 
 from trap_ops.errors import ImageError
-from trap_ops.images.fits import check_unchanged, read_image
+from trap_ops.images.reading import read_registered
 from trap_ops.records.images import ImageRow
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import Requests
@@ -62,11 +61,9 @@ def measure_in_pixels(
         If the file has gone or changed.
     """
     settings = context.run.configuration.extraction
-    path = Path(row.path)
-    check_unchanged(path, row.file_size, row.file_mtime_ns, row.content_sha256)
     with context.store.read() as connection:
         noise = images.load_noise(connection, row.id)
-    image = read_image(path)
+    image = read_registered(row, context.run.configuration.images, context.access)
     beam = pixel_beam(image.beam, image.pixel_matrix_deg)
     x, y = to_pixels(image.wcs, requests.ra_deg, requests.dec_deg)
     blank = blank_pixels(image.pixels, fwhm_of_covariance(beam))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from trap_ops.errors import ImageError
-from trap_ops.images.fits import content_sha256, read_image
+from trap_ops.images.reading import content_sha256, read_image
 from trap_ops.records.images import ImageQuality, ImageRow
 from trap_ops.records.runs import StageReport
 from trap_ops.science.quality import measure
@@ -45,10 +44,10 @@ def measure_quality(
 def _measure_one(context: StageContext, row: ImageRow, key: str) -> None:
     started = time.perf_counter()
     settings = context.run.configuration.quality
-    path = Path(row.path)
+    rules = context.run.configuration.images
     try:
-        checksum = content_sha256(path)
-        pixels = read_image(path).pixels
+        checksum = content_sha256(row.path, context.access)
+        pixels = read_image(row.path, row.plane, rules, context.access).pixels
         quality = measure(pixels, settings.rms_clip_sigma, settings.rms_fraction)
         outcome = Outcome(STAGE, str(row.id), row.id, DONE, key)
     except ImageError as error:

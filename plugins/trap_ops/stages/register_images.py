@@ -6,16 +6,18 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Connection
 
 from trap_ops.config.load import load_configuration
-from trap_ops.config.model import Configuration
+from trap_ops.config.model import Configuration, ImagesConfig
 from trap_ops.errors import ConfigError, ImageError
+from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.images.discovery import find_files
-from trap_ops.images.fits import read_header
+from trap_ops.images.reading import RulesOf, read_headers
 from trap_ops.records.images import Geometry, ImageFile, ImageRow, Region
 from trap_ops.records.names import check_name, shown_path
 from trap_ops.records.runs import MonitorPosition, RunRecord, RunRequest, StageReport
@@ -65,6 +67,7 @@ def register_images(
     output_dir: Path,
     *,
     debugging: bool = False,
+    access: Access = LOCAL_ONLY,
 ) -> tuple[RunRecord, StageReport]:
     """Plan a run and register its images.
 
@@ -78,6 +81,8 @@ def register_images(
     output_dir : Path
     debugging : bool
         This stage is tried alone: a run that has ended or failed stays as it was planned, and so.
+    access : Access
+        To remote images.
 
     Returns
     -------
@@ -101,7 +106,11 @@ def register_images(
     with store.read() as connection:
         known = images.known_paths_of(connection, request.dataset)
         telescopes = images.telescopes_of(connection, request.dataset)
-    headers = _read_headers([path for path in found.paths if str(path) not in known])
+    headers = _read_headers(
+        [path for path in found.paths if str(path) not in known],
+        _rules_of(configurations, request),
+        access,
+    )
     headers.bad[:0] = list(found.refused)
     name, configuration = load_configuration(
         configurations,
@@ -111,7 +120,7 @@ def register_images(
     )
     positions = [_checked(position) for position in request.monitor]
     record = _plan(store, request, name, configuration, trying=debugging)
-    context = StageContext(store, record, output_dir, debugging)
+    context = StageContext(store, record, output_dir, debugging, access)
     with stage(context, STAGE) as timer:
         _save(context, headers, positions)
         for path, error in headers.bad:
@@ -124,11 +133,23 @@ def register_images(
     return record, timer.report()
 
 
-def _read_headers(paths: Sequence[Path]) -> _Headers:
+def _rules_of(configurations: Path, request: RunRequest) -> RulesOf:
+    """How images of a telescope are read: by the configuration that they are going to get."""
+
+    @cache
+    def rules(telescope: str) -> ImagesConfig:
+        return load_configuration(
+            configurations, request.configuration, request.overrides, [telescope]
+        )[1].images
+
+    return rules
+
+
+def _read_headers(paths: Sequence[Path], rules_of: RulesOf, access: Access) -> _Headers:
     headers = _Headers([], [])
     for path in paths:
         try:
-            headers.good.append(read_header(path))
+            headers.good.extend(read_headers(str(path), rules_of, access))
         except ImageError as error:
             headers.bad.append((shown_path(path), error))
     headers.good.sort(

@@ -27,6 +27,8 @@ from trap_ops.store.schema import (
     image,
     monitor,
     newsource,
+    qualitycheck,
+    referenceflux,
     rejection,
     runningcatalog,
     runningcatalog_flux,
@@ -107,11 +109,18 @@ def _tables(connection: Connection, dataset: int) -> Iterable[tuple[str, list[by
         table: select(table)
         .join(image, image.c.id == table.c.image)
         .where(image.c.dataset == dataset)
-        for table in (rejection, extractedsource)
+        for table in (rejection, qualitycheck, extractedsource)
     }
     of_source = {
         table: select(table).where(table.c.runcat.in_(in_dataset))
-        for table in (assocskyrgn, runningcatalog_flux, assocxtrsource, newsource, varmetric)
+        for table in (
+            assocskyrgn,
+            runningcatalog_flux,
+            referenceflux,
+            assocxtrsource,
+            newsource,
+            varmetric,
+        )
     }
     for table, query in (of_dataset | of_image | of_source).items():
         yield table.name, _encoded(connection, table, query, keys)
@@ -149,6 +158,7 @@ def _image_keys(connection: Connection, dataset: int) -> Keys:
         image.c.file_name,
         image.c.content_sha256,
         image.c.header_sha256,
+        image.c.plane,
     ).where(image.c.dataset == dataset)
     return {
         row.id: (
@@ -157,6 +167,7 @@ def _image_keys(connection: Connection, dataset: int) -> Keys:
             row.stokes,
             row.file_name,
             row.content_sha256 or row.header_sha256,
+            row.plane,
         )
         for row in connection.execute(query)
     }

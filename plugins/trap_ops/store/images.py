@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from trap_ops.errors import StoreError
 from trap_ops.records.images import (
+    ArrayInfo,
     Autocorrelation,
     Coverage,
     Geometry,
@@ -19,6 +21,7 @@ from trap_ops.records.images import (
     ImageRow,
     NoiseGrid,
     NoiseModel,
+    Plane,
     RejectReason,
     Verdict,
 )
@@ -61,6 +64,8 @@ _COLUMNS = {
     "rms_max_jy": image.c.rms_max,
     "detection_threshold_sigma": image.c.detection_thresh,
     "verdict": image.c.verdict,
+    "plane": image.c.plane,
+    "array": image.c.array_info,
 }
 _FILE_COLUMNS = {
     "stokes": "stokes",
@@ -68,7 +73,6 @@ _FILE_COLUMNS = {
     "freq_eff": "freq_eff_hz",
     "freq_bw": "freq_bw_hz",
     "taustart_ts": "start",
-    "url": "path",
     "file_name": "file_name",
     "file_size": "file_size",
     "file_mtime_ns": "file_mtime_ns",
@@ -110,8 +114,12 @@ def images_by_id(connection: Connection, ids: Sequence[int]) -> list[ImageRow]:
 
 def known_paths_of(connection: Connection, dataset_name: str) -> set[str]:
     """Paths of the images that a dataset has; none if there is no such dataset."""
-    query = select(image.c.url).join(dataset).where(dataset.c.description == dataset_name)
-    return set(connection.execute(query).scalars())
+    query = (
+        select(image.c.url, image.c.plane)
+        .join(dataset)
+        .where(dataset.c.description == dataset_name)
+    )
+    return {_path(url, Plane.parse(plane)) for url, plane in connection.execute(query)}
 
 
 def telescopes_of(connection: Connection, dataset_name: str) -> set[str]:
@@ -137,6 +145,9 @@ def insert_images(
         "skyrgn": [item[3] for item in images],
         "rb_pa": [file.beam.bpa_deg for file in files],
         "notes": ["; ".join(file.notes) for file in files],
+        "url": [file.plane.name_in(file.path) for file in files],
+        "plane": ["" if file.plane == Plane() else file.plane.text for file in files],
+        "array_info": [_array_text(file.array) for file in files],
     }
     for name, attribute in _FILE_COLUMNS.items():
         columns[name] = [getattr(file, attribute) for file in files]
@@ -324,5 +335,19 @@ def _rows(connection: Connection, query: Select[Any]) -> list[ImageRow]:
         for name in _NULL_IS_NAN:
             if values[name] is None:
                 values[name] = float("nan")
+        values["plane"] = Plane.parse(values["plane"])
+        values["path"] = _path(values["path"], values["plane"])
+        values["array"] = ArrayInfo(**json.loads(values["array"] or "{}"))
         rows.append(ImageRow(**values))
     return sorted(rows, key=lambda item: item.order)
+
+
+def _path(url: str, plane: Plane) -> str:
+    """Return the path of the file that an image is in."""
+    return url.removesuffix(f"[{plane.label}]") if plane.label else url
+
+
+def _array_text(array: ArrayInfo) -> str:
+    """JSON of what is known of LOFAR's stations; empty if nothing is."""
+    known = {name: value for name, value in vars(array).items() if value is not None}
+    return json.dumps(known) if known else ""

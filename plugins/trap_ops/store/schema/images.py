@@ -70,6 +70,9 @@ image = Table(
     *doubles("nan_fraction", "data_min", "data_max"),
     Column("verdict", String(16)),
     Column("notes", Text(), nullable=False, server_default=""),
+    # of a file with several images: which one this is; and LOFAR's stations as JSON
+    Column("plane", String(255), nullable=False, server_default=""),
+    Column("array_info", String(255), nullable=False, server_default=""),
     UniqueConstraint("dataset", "url"),
     Index("ix_image_dataset_taustart_ts", "dataset", "taustart_ts"),
 )
@@ -99,6 +102,18 @@ rejection = Table(
     link("image", "image", nullable=True),
     link("rejectreason", "rejectreason", nullable=True),
     Column("comment", String(512)),
+)
+
+# new: every quality check of every image
+qualitycheck = Table(
+    "qualitycheck",
+    metadata,
+    link("image", "image", primary_key=True),
+    Column("check_name", String(32), primary_key=True),
+    Column("result", String(16), nullable=False),
+    *doubles("measured", "limit_low", "limit_high"),
+    Column("unit", String(16), nullable=False, server_default=""),
+    Column("comment", String(512), nullable=False, server_default=""),
 )
 
 # Rows of table rejectreason.

@@ -113,6 +113,17 @@ runningcatalog_flux = Table(
     UniqueConstraint("runcat", "band", "stokes"),
 )
 
+# new: flux of a sky source as its blind detections so far have it; images are compared with it
+referenceflux = Table(
+    "referenceflux",
+    metadata,
+    link("runcat", "runningcatalog", big=True, primary_key=True),
+    link("band", "frequencyband", primary_key=True),
+    Column("stokes", SmallInteger(), primary_key=True, autoincrement=False),
+    Column("datapoints", Integer(), nullable=False),
+    *doubles("sumw_int", "wmean_int", nullable=False),
+)
+
 assocxtrsource = Table(
     "assocxtrsource",
     metadata,
