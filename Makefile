@@ -9,7 +9,7 @@ PIP_CACHE_DIR ?= $(CURDIR)/var/cache/pip
 PIP := PIP_CACHE_DIR="$(PIP_CACHE_DIR)" PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/pip install --quiet
 RUN := .venv/bin/python -m
 # A process a core; a file's tests stay together, because they share what is slow to make.
-TESTS := $(RUN) pytest -q --numprocesses logical --maxprocesses 8 --dist loadfile
+TESTS := $(RUN) pytest -q --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # One thread for linear algebra: results must not depend on the number of cores.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1

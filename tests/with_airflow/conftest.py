@@ -74,6 +74,20 @@ class Checkout:
             mine = query.where(dataset_table.c.description == dataset).order_by(run.c.id)
             return list(connection.execute(mine).scalars())
 
+    def state_of(self, run_id: str) -> tuple[str, str]:
+        """State of a run, and the message of its failure."""
+        from sqlalchemy import select
+
+        from trap_ops.store.database import Store
+        from trap_ops.store.schema import run
+
+        store = Store(f"sqlite:///{self.var / 'results.db'}")
+        with store.read() as connection:
+            query = select(run.c.state, run.c.message).where(run.c.run_key == run_id)
+            state, message = connection.execute(query).one()
+        store.close()
+        return state, message
+
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:

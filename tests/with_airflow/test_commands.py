@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import select, update
 
 from trap_ops import local
-from trap_ops.store.database import Store
-from trap_ops.store.runs import current_user
-from trap_ops.store.schema import run as run_table
 from with_airflow.conftest import ROOT, SMALL, Checkout, python
 
 TASKS = {
@@ -80,7 +70,7 @@ def test_each_task_runs_alone(checkout: Checkout, finished_run: str, tmp_path: P
         assert status == 0, name
         assert [task["error"] for task in tasks] == [""], name
         assert tasks[0]["run"] == finished_run
-    assert state_of(checkout, finished_run) == ("finished", "")
+    assert checkout.state_of(finished_run) == ("finished", "")
     given_up = checkout.run("trap-manage", "abandon", finished_run)
     assert "holds no dataset" in given_up.stdout
     assert checkout.run("trap-manage", "checksum", "series").stdout == before
@@ -174,64 +164,6 @@ def test_debug_refuses_clearly(
     assert message in made.stderr
 
 
-def test_failure_ends_dags_test_at_once(checkout: Checkout, images: list[Path]) -> None:
-    """What would be retried on a cluster, with delays, is final in one process."""
-    started = time.monotonic()
-    made = checkout.run(
-        "airflow", "dags", "test", "trap_batch", "-c", checkout.conf(images, "unreachable"),
-        environment={"TRAP_DB": "postgresql://trap:secret@127.0.0.1:1/trap"},
-    )  # fmt: skip
-    assert made.returncode == 1
-    assert time.monotonic() - started < 60
-    output = made.stdout + made.stderr
-    assert "cannot be used now" in output
-    assert "secret" not in output
-
-
-def test_run_says_what_went_wrong(checkout: Checkout, images: list[Path]) -> None:
-    made = checkout.run(
-        "trap-manage", "run", str(images[0]), "--dataset", "wrong", "--set", "extraction.margn_px=2"
-    )
-    assert made.returncode == 1
-    assert "register_images failed" in made.stderr
-    assert "did you mean 'margin_px'?" in made.stderr
-    made = checkout.run(
-        "trap-manage", "run", str(images[0]), "--dataset", "wrong", "--config", "lofra"
-    )
-    assert made.returncode == 1
-    assert "there is no configuration 'lofra'" in made.stderr
-    assert "Traceback" not in made.stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--dataset", "x" * 101], "the name of a dataset has 101 characters"),
-        (["--dataset", "  "], "the name of a dataset is blank"),
-        (["--dataset", "wrong", "--truth", "/nope.json"], "--truth /nope.json cannot be read"),
-    ],
-)
-def test_run_refuses_before_it_starts_airflow(
-    checkout: Checkout, images: list[Path], words: list[str], said: str
-) -> None:
-    made = checkout.run("trap-manage", "run", str(images[0]), *words)
-    assert made.returncode == 1
-    assert made.stderr.startswith(f"trap-manage: {said}")
-    assert made.stdout == ""
-
-
-def test_an_unknown_parameter_is_refused_with_the_nearest_name(
-    checkout: Checkout, images: list[Path]
-) -> None:
-    conf = checkout.conf(images, "unknown", configuraton="lofar", batches=2)
-    said = "no parameter 'batches', 'configuraton' (did you mean 'configuration'?); there are: im"
-    made = checkout.run("airflow", "dags", "test", "trap_batch", "-c", conf)
-    assert made.returncode == 1
-    assert said in made.stdout + made.stderr
-    tested = checkout.run("airflow", "tasks", "test", "trap_batch", "register_images", "-t", conf)
-    assert said in tested.stdout + tested.stderr
-
-
 def test_run_shows_stages_and_findings(checkout: Checkout, images: list[Path]) -> None:
     truth = images[0].parent / "truth.json"
     made = checkout.run(
@@ -286,158 +218,6 @@ def test_batches_and_running_again_change_nothing(
         )  # fmt: skip
         assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
         assert checkout.run("trap-manage", "checksum", dataset).stdout == before, dataset
-
-
-def test_the_same_command_goes_on_after_a_failure(checkout: Checkout, images: list[Path]) -> None:
-    """It gives the user's own failed run up, and nobody else's."""
-    reports = checkout.var / "reports"
-    reports.mkdir(parents=True, exist_ok=True)
-    (reports / "stuck").write_text("a file where the directory should be")
-    words = ["trap-manage", "run", *map(str, images[:2]), "--dataset", "stuck"]
-    failed = checkout.run(*words)
-    assert failed.returncode == 1
-    assert f"publish failed: the report cannot be written to {reports}/stuck" in failed.stderr
-    assert "TRAP_VAR" in failed.stderr
-    (reports / "stuck").unlink()
-    (run_id,) = checkout.runs("stuck")
-    asked_by(checkout, run_id, "somebody else")
-    refused = checkout.run(*words)
-    assert refused.returncode == 1
-    assert f"`trap-manage abandon {run_id}`" in refused.stderr
-    assert "wait" not in refused.stderr
-    asked_by(checkout, run_id, current_user())
-    again = checkout.run(*words)
-    assert again.returncode == 0, again.stderr
-    assert re.search(rf"Run {re.escape(run_id)}, which has failed .*is given up", again.stdout)
-    assert state_of(checkout, run_id)[0] == "abandoned"
-
-
-def asked_by(checkout: Checkout, run_id: str, user: str) -> None:
-    """Say that somebody else has started a run."""
-    store = Store(f"sqlite:///{checkout.var / 'results.db'}")
-    with store.write() as connection:
-        changed = update(run_table).where(run_table.c.run_key == run_id)
-        connection.execute(changed.values(requested_by=user))
-    store.close()
-
-
-# The first stage takes very long, in the middle of a transaction, and says which process that is.
-SLOW = """
-import os, time
-from pathlib import Path
-from trap_ops.science import bands
-def very_slow(*_):
-    Path(os.environ["MARKER"]).write_text(str(os.getpid()))
-    time.sleep(100)
-bands.assign_bands = very_slow
-"""
-
-
-@contextmanager
-def slow_run(checkout: Checkout, words: list[str], directory: Path) -> Iterator[tuple[Any, int]]:
-    """A command that is at work in the first stage, as a terminal starts it; Airflow's process."""
-    (directory / "sitecustomize.py").write_text(SLOW)
-    marker = directory / "at work"
-    more = {"PYTHONPATH": str(directory), "MARKER": str(marker)}
-    with subprocess.Popen(
-        [str(ROOT / "bin" / words[0]), *words[1:]],
-        env={**checkout.environment, **more},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=checkout.home,
-        start_new_session=True,
-    ) as process:
-        try:
-            deadline = time.monotonic() + 60
-            while not (marker.exists() and marker.read_text()):
-                assert time.monotonic() < deadline
-                assert process.poll() is None, process.communicate()
-                time.sleep(0.05)
-            yield process, int(marker.read_text())
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def state_of(checkout: Checkout, run_id: str) -> tuple[str, str]:
-    """State of a run, and the message of its failure."""
-    store = Store(f"sqlite:///{checkout.var / 'results.db'}")
-    with store.read() as connection:
-        query = select(run_table.c.state, run_table.c.message).where(run_table.c.run_key == run_id)
-        state, message = connection.execute(query).one()
-    store.close()
-    return state, message
-
-
-@pytest.mark.parametrize(
-    ("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["Ctrl-C", "kill"]
-)
-def test_a_run_that_is_stopped_ends_at_once_as_failed(
-    checkout: Checkout, images: list[Path], tmp_path: Path, number: signal.Signals, to_all: bool
-) -> None:
-    dataset = f"stopped by {number.name}"
-    words = ["trap-manage", "run", *map(str, images[:2]), "--dataset", dataset]
-    with slow_run(checkout, words, tmp_path) as (process, airflow):
-        # A terminal sends it to all processes in it, `kill` to one.
-        (os.killpg if to_all else os.kill)(process.pid, number)
-        started = time.monotonic()
-        _, errors = process.communicate(timeout=60)
-        assert time.monotonic() - started < 20
-        assert process.returncode == 128 + number
-        with pytest.raises(ProcessLookupError):
-            os.kill(airflow, 0)
-    (run_id,) = checkout.runs(dataset)
-    assert f"run {run_id} is stopped and marked as failed" in errors
-    assert f"`trap-manage abandon {run_id}`" in errors
-    state, message = state_of(checkout, run_id)
-    assert state == "failed"
-    assert "stopped by the user" in message
-    assert list((checkout.var / "logs").glob(".*")) == []
-
-
-def test_ctrl_c_ends_dags_test_at_once(
-    checkout: Checkout, images: list[Path], tmp_path: Path
-) -> None:
-    words = ["airflow", "dags", "test", "trap_batch", "-c", checkout.conf(images, "interrupted")]
-    with slow_run(checkout, words, tmp_path) as (process, _):
-        os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=12)
-        assert process.returncode == 1
-    (run_id,) = checkout.runs("interrupted")
-    assert state_of(checkout, run_id) == ("failed", "register_images: stopped by the user")
-
-
-BETWEEN = """
-import json, os, signal
-from airflow.sdk.exceptions import AirflowFailException
-from trap_ops.operators import stage_operator
-said = []
-stage_operator.in_one_process = lambda: True
-stage_operator._note_failure = lambda stage, context, message: said.append([stage, message])
-for stage, run in (("first", "a"), ("second", "a"), ("second", "a"), ("third", "b")):
-    try:
-        with stage_operator.errors_mapped(stage, {"run_id": run}):
-            said.append([stage, "works"])
-    except AirflowFailException as error:
-        said.append([stage, str(error)])
-    if stage == "first":
-        os.kill(os.getpid(), signal.SIGINT)
-print(json.dumps(said))
-"""
-
-
-def test_ctrl_c_between_two_tasks_ends_the_run_too(checkout: Checkout) -> None:
-    """Airflow would take an interrupt of its own code for something to be retried."""
-    stopped = "stopped by the user"
-    assert python(BETWEEN, checkout) == [
-        ["first", "works"],
-        ["second", stopped],
-        ["second", stopped],
-        ["second", "not begun, because this run has failed"],
-        ["third", stopped],
-        ["third", stopped],
-    ]
 
 
 def test_initdb_prepares_an_empty_database_once(checkout: Checkout, tmp_path: Path) -> None:
