@@ -301,7 +301,7 @@ def settings(section: type[BaseModel] = Configuration, prefix: str = "") -> dict
     for name, field in section.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found |= settings(inner, f"{name}.")
+            found |= settings(inner, f"{prefix}{name}.")
         else:
             found[f"{prefix}{name}"] = field
     return found
