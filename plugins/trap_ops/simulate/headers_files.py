@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ _OTHER_ORDER = {
     "RESTFRQ": None,
     "RESTBW": None,
 }
+_GZIP_TIME = re.compile(rb"(\x1f\x8b\x08\x00).{4}", re.DOTALL)
 _ONE = {"frequency_hz": _FIRST_HZ, "bandwidth_hz": _STEP_HZ}
 
 
@@ -65,7 +67,10 @@ def _write_packed(kind: str, **options: Any) -> Write:  # noqa: ANN401 - options
 
     def write(path: Path, header: fits.Header, data: NDArray[Any]) -> None:
         packed = fits.CompImageHDU(data, header, compression_type=kind, **options)
-        fits.HDUList([fits.PrimaryHDU(), packed]).writeto(path)
+        buffer = io.BytesIO()
+        fits.HDUList([fits.PrimaryHDU(), packed]).writeto(buffer)
+        # Each tile that gzip packed begins with the time at which it was.
+        path.write_bytes(_GZIP_TIME.sub(rb"\1\0\0\0\0", buffer.getvalue()))
 
     return write
 
@@ -295,7 +300,7 @@ def _cubes() -> list[Variant]:
             planes=[_plane(channel) for channel in every],
         ),
         variant(
-            "cube-stokes-v",
+            "cube-stokes-q",
             "Stokes Q of I and Q, of one channel",
             _CUBE_CARDS,
             data=_cube(2),

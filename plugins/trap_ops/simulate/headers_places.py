@@ -7,13 +7,10 @@ from typing import Any
 
 from astropy.coordinates import FK4, FK5, ICRS, Galactic
 
-from trap_ops.records.images import Beam
 from trap_ops.simulate.headers_sky import PIXEL_DEG, Placing
 from trap_ops.simulate.headers_variant import Variant, variant
 
 _NO_SIZES = {"CDELT1": None, "CDELT2": None}
-_ROUND = Beam(30.0 / 3600.0, 30.0 / 3600.0, 0.0)
-_ROUND_CARDS = {"BMAJ": 30.0 / 3600.0, "BMIN": 30.0 / 3600.0, "BPA": 0.0}
 
 
 def places() -> list[Variant]:
@@ -165,7 +162,9 @@ def _matrices() -> list[Variant]:
 
 
 def _wraps() -> list[Variant]:
-    north = Placing(lat_deg=90.0)
+    # In ICRS: a frame whose pole is another has another north there.
+    icrs = {"RADESYS": "ICRS"}
+    north = Placing(lat_deg=90.0, frame=ICRS())
     return [
         variant("wrap-negative", "CRVAL1 below 0, as WSClean writes", placing=Placing(lon_deg=-9.13375)),
         variant("wrap-beyond", "CRVAL1 above 360", placing=Placing(lon_deg=372.5)),
@@ -180,17 +179,22 @@ def _wraps() -> list[Variant]:
         variant(
             "pole-at-reference",
             "The pole at the reference pixel, LONPOLE 180 as in the rest of the sky",
-            {"LONPOLE": 180.0},
+            {**icrs, "LONPOLE": 180.0},
             placing=north,
+            matrix_deg=None,
         ),
         variant(
             "pole-standard",
             "The same without LONPOLE, which then is 0 by the standard: half a turn",
+            icrs,
             placing=replace(north, lonpole_deg=0.0),
-            matrix_deg=((PIXEL_DEG, 0.0), (0.0, -PIXEL_DEG)),
+            matrix_deg=None,
         ),
         variant(
-            "pole-south", "The southern pole at the reference pixel", placing=Placing(lat_deg=-90.0)
+            "pole-south",
+            "The southern pole at the reference pixel",
+            icrs,
+            placing=replace(north, lat_deg=-90.0),
         ),
     ]
 
@@ -204,15 +208,14 @@ def _frame(
     position_mas: float = 1.0,
     **placing: Any,  # noqa: ANN401 - fields of Placing
 ) -> Variant:
-    """An image in a frame, with a round beam, which has no direction to lose."""
+    """An image in a frame; the beam's angle counts from the north of that frame."""
+    more: dict[str, Any] = {}
+    if position_mas > 1.0:  # Aberration bends FK4 a little.
+        more = {"position_mas": position_mas, "bpa_tol_deg": 1e-3, "matrix_deg": None}
+    elif placing.get("projection", "SIN") != "SIN":
+        more = {"matrix_deg": None}
     return variant(
-        f"frame-{name}",
-        what,
-        {**_ROUND_CARDS, **changes},
-        placing=Placing(frame=frame, **placing),
-        beam=_ROUND,
-        matrix_deg=None,
-        position_mas=position_mas,
+        f"frame-{name}", what, changes, placing=Placing(frame=frame, **placing), **more
     )
 
 

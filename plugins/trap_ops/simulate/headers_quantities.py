@@ -216,7 +216,7 @@ def frequencies() -> list[Variant]:
             settings={"images": {"assume": [{"freq_eff_hz": 144e6, "freq_bw_hz": 48e6}]}},
             frequency_hz=144e6,
             bandwidth_hz=48e6,
-            notes=("frequency",),
+            notes=("freq_eff_hz", "freq_bw_hz"),
         ),
         variant("freq-none", "No frequency anywhere", _NO_FREQUENCY, refused=("frequency",)),
     ]

@@ -82,6 +82,16 @@ class Placing:
         rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         return np.asarray(rotation @ np.diag(self.cdelt_deg), dtype=np.float64)
 
+    @property
+    def north_deg(self) -> float:
+        """Direction of the frame's north at the reference point, from ICRS north through east."""
+        if self.frame.name == "icrs":
+            return 0.0
+        origin = self._origin()
+        # A great circle stays one in another frame.
+        north = origin.directional_offset_by(0.0 * u.deg, 1.0 * u.deg)
+        return float(origin.icrs.position_angle(north.icrs).wrap_at(180 * u.deg).deg)
+
     def cards(self) -> dict[str, Any]:
         """Keywords of the first two axes, in the plainest form."""
         lon, lat = ("GLON", "GLAT") if self.frame.name == "galactic" else ("RA--", "DEC-")
@@ -100,7 +110,7 @@ class Placing:
 
     def positions(self) -> tuple[SkyPosition, ...]:
         """Some places all over the image."""
-        origin = SkyCoord(self.lon_deg % 360.0 * u.deg, self.lat_deg * u.deg, frame=self.frame)
+        origin = self._origin()
         near = self.matrix_deg @ (_SAMPLED_PX + 1.0 - self.crpix).T
         angle, distance = np.arctan2(near[0], near[1]), np.hypot(near[0], near[1])
         sky = origin.directional_offset_by(angle * u.rad, distance * u.deg)
@@ -111,6 +121,9 @@ class Placing:
             SkyPosition(float(x), float(y), float(ra), float(dec))
             for (x, y), ra, dec in zip(pixels, icrs.ra.deg, icrs.dec.deg, strict=True)
         )
+
+    def _origin(self) -> SkyCoord:
+        return SkyCoord(self.lon_deg % 360.0 * u.deg, self.lat_deg * u.deg, frame=self.frame)
 
     def _project(self, origin: SkyCoord, sky: SkyCoord) -> FloatArray:
         """East and north in the plane of projection, radians, (2, n)."""

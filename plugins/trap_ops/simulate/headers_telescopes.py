@@ -158,7 +158,7 @@ def _lofar() -> list[Variant]:
                     ]
                 }
             },
-            notes=("start", "integration", "bandwidth"),
+            notes=("start", "integration_s", "freq_bw_hz"),
         ),
     ]
 
@@ -390,7 +390,7 @@ def _mwa() -> list[Variant]:
                     ]
                 }
             },
-            notes=("start", "integration", "bandwidth"),
+            notes=("start", "integration_s", "freq_bw_hz"),
         ),
     ]
 
@@ -436,8 +436,8 @@ def _vla() -> list[Variant]:
             _utc("1983-09-19T00:00:00"),
             history=aips_history(old.beam),
             position_mas=1000.0,
+            bpa_tol_deg=1e-3,
             matrix_deg=None,
-            # The pole of 1950 is seen a little aside.
             **_NO_EXPOSURE,
         ),
         _of(
@@ -567,6 +567,7 @@ def _others() -> list[Variant]:
             {**aips(wsrt, 1950.0), "BMAJ": 0.0021, "BMIN": 0.0014, "BPA": 35.25, "DATE-OBS": 1993.5},
             datetime(1993, 1, 1) + timedelta(days=0.5 * 365.242199),  # noqa: DTZ001 - UTC
             position_mas=1000.0,
+            bpa_tol_deg=1e-3,
             matrix_deg=None,
             **_NO_EXPOSURE,
         ),

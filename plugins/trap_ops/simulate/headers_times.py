@@ -158,7 +158,7 @@ def _scales() -> list[Variant]:
             "scale-unknown",
             "A TIMESYS that nobody knows: taken as UTC, which the notes say",
             {"TIMESYS": "LOCAL"},
-            notes=("TIMESYS",),
+            notes=("LOCAL",),
         ),
     ]
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ FREQUENCY_HZ = 150e6
 BANDWIDTH_HZ = 2e6
 BEAM = Beam(30.0 / 3600.0, 20.0 / 3600.0, 40.0)
 STOKES_I = 1
+_PLAIN = Placing()
+
+
+@cache
+def _plain_sky() -> tuple[tuple[SkyPosition, ...], float]:
+    return _PLAIN.positions(), _PLAIN.north_deg
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Expected:
         UTC, without a zone.
     integration_s, frequency_hz, bandwidth_hz : float
     beam : Beam
+        Its position angle from ICRS north.
     stokes : int
         1 to 4: I, Q, U, V.
     positions : tuple of SkyPosition
@@ -52,6 +60,8 @@ class Expected:
         How far a pixel may be off: 0 but for lossy compression.
     bandwidth_rtol : float
         How far the bandwidth may be off, relative.
+    bpa_tol_deg : float
+        How far the beam's position angle may be off.
     array : ArrayInfo
     notes : tuple of str
         Words that the notes must have: what is missing, and assumed. Without any there is no note.
@@ -70,6 +80,7 @@ class Expected:
     pixels: Pixels
     pixels_jy: float = 0.0
     bandwidth_rtol: float = 1e-6
+    bpa_tol_deg: float = 1e-8
     array: ArrayInfo = ArrayInfo()
     notes: tuple[str, ...] = ()
 
@@ -192,13 +203,19 @@ def variant(
     whole : bool
         Whether ``changes`` are the whole header.
     **truth
-        What is true of all of them, where it differs from the plainest image.
+        What is true of all of them, where it differs from the plainest image. The beam's angle is
+        that of the file, from the north of its frame.
     """
-    placing = placing or Placing()
+    placing = placing or _PLAIN
     cards = dict(changes or {}) if whole else {**base_cards(placing), **(changes or {})}
     header = as_header(cards, history)
     telescope = str(cards.get("TELESCOP") or "")
-    rows = [(float(east), float(north)) for east, north in placing.matrix_deg]
+    positions, north = (
+        _plain_sky() if placing is _PLAIN else (placing.positions(), placing.north_deg)
+    )
+    turn = np.radians(north)
+    to_icrs = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    rows = [(float(of_x), float(of_y)) for of_x, of_y in to_icrs @ placing.matrix_deg]
     plain = Expected(
         telescope=telescope,
         start=START,
@@ -207,12 +224,13 @@ def variant(
         bandwidth_hz=BANDWIDTH_HZ,
         beam=BEAM,
         stokes=STOKES_I,
-        positions=placing.positions(),
+        positions=positions,
         position_mas=1.0,
         matrix_deg=(rows[0], rows[1]),
         pixels=plane_values(),
     )
-    expected = tuple(replace(plain, **{**truth, **plane}) for plane in planes)
+    truths = [replace(plain, **{**truth, **plane}) for plane in planes]
+    expected = tuple(replace(one, beam=_turned(one.beam, north)) for one in truths)
     return Variant(
         name=name,
         what=what,
@@ -225,3 +243,8 @@ def variant(
         settings=settings or {},
         refused=refused,
     )
+
+
+def _turned(beam: Beam, north_deg: float) -> Beam:
+    """Count the position angle from ICRS north. That of a round beam has no meaning."""
+    return replace(beam, bpa_deg=beam.bpa_deg + north_deg)
