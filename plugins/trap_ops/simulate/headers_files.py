@@ -24,6 +24,7 @@ from trap_ops.simulate.headers_variant import (
 
 _FIRST_HZ, _STEP_HZ = 144e6, 2e6
 _N_CHANNELS = 3
+_CARDS_A_BLOCK = 36
 _CUBE_CARDS = {
     "RESTFRQ": None,
     "RESTBW": None,
@@ -75,6 +76,18 @@ def _write_packed(kind: str, **options: Any) -> Write:  # noqa: ANN401 - options
     return write
 
 
+def _write_padded(place: int) -> Write:
+    """With so many cards that END is at this place of a block, from 0."""
+
+    def write(path: Path, header: fits.Header, data: NDArray[Any]) -> None:
+        hdu = fits.PrimaryHDU(data, header)
+        while len(hdu.header) % _CARDS_A_BLOCK != place:
+            hdu.header.add_comment("one more card")
+        hdu.writeto(path)
+
+    return write
+
+
 def _forms() -> list[Variant]:
     # Rice coding of floats keeps a fraction of the noise of each tile; these pixels are a ramp.
     lossless = {"quantize_level": 0.0}
@@ -82,6 +95,8 @@ def _forms() -> list[Variant]:
         variant("file-fits", "A plain .fits file"),
         variant("file-fit", "Ending .fit", ending=".fit"),
         variant("file-capitals", "Ending .FITS", ending=".FITS"),
+        variant("file-end-first", "END is the first card of a block", how=_write_padded(0)),
+        variant("file-end-last", "END is the last card of a block", how=_write_padded(35)),
         variant("file-gz", "Packed by gzip", ending=".fits.gz", how=_write_gzip),
         variant("file-fit-gz", "Ending .fit.gz", ending=".fit.gz", how=_write_gzip),
         variant(
