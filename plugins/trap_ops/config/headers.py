@@ -74,8 +74,10 @@ class HeaderConfig(Section):
     )
     beam_history: tuple[str, ...] = Field(
         (
-            r"BMAJ\s*=\s*(?P<bmaj>[-+.0-9EDed]+)\s+BMIN\s*=\s*(?P<bmin>[-+.0-9EDed]+)"
-            r"\s+BPA\s*=\s*(?P<bpa>[-+.0-9EDed]+)",
+            "\\s+".join(
+                rf"{name.upper()}\s*=\s*(?P<{name}>[-+.0-9EDed]+)"
+                for name in ("bmaj", "bmin", "bpa")
+            ),
         ),
         description="Beam in HISTORY: expressions with groups bmaj, bmin and bpa, degrees.",
     )

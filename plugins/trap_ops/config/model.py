@@ -33,11 +33,11 @@ class ImagesConfig(Section):
     )
     hdu: Annotated[int, Field(ge=0)] | str = Field(
         "first",
-        description='HDU that is the image: the "first" one that is, a number from 0, or an EXTNAME.',
+        description='HDU that is the image: the "first" one, a number from 0, or an EXTNAME.',
     )
     channels: Literal["only", "all"] | tuple[Annotated[int, Field(ge=0)], ...] = Field(
         "only",
-        description='Channels of a cube that are images: "all", or numbers from 0; "only": refused.',
+        description='Channels of a cube that are images: "all" or numbers; "only": refused.',
     )
     stokes: Literal["only", "all"] | tuple[StokesLetter, ...] = Field(
         "only",
