@@ -25,7 +25,7 @@ from trap_ops.simulate.headers_variant import (
 _FIRST_HZ, _STEP_HZ = 144e6, 2e6
 _N_CHANNELS = 3
 _CARDS_A_BLOCK = 36
-_CUBE_CARDS = {
+_CUBE_CARDS: dict[str, Any] = {
     "RESTFRQ": None,
     "RESTBW": None,
     "CTYPE3": "FREQ",
@@ -39,14 +39,14 @@ _CUBE_CARDS = {
     "CRPIX4": 1.0,
     "CUNIT4": "",
 }
-_OTHER_ORDER = {
+_OTHER_ORDER: dict[str, Any] = {
     **{f"{key[:5]}4": value for key, value in _CUBE_CARDS.items() if key[5:] == "3"},
     **{f"{key[:5]}3": value for key, value in _CUBE_CARDS.items() if key[5:] == "4"},
     "RESTFRQ": None,
     "RESTBW": None,
 }
 _GZIP_TIME = re.compile(rb"(\x1f\x8b\x08\x00).{4}", re.DOTALL)
-_ONE = {"frequency_hz": _FIRST_HZ, "bandwidth_hz": _STEP_HZ}
+_ONE: dict[str, Any] = {"frequency_hz": _FIRST_HZ, "bandwidth_hz": _STEP_HZ}
 
 
 def files() -> list[Variant]:
@@ -90,7 +90,7 @@ def _write_padded(place: int) -> Write:
 
 def _forms() -> list[Variant]:
     # Rice coding of floats keeps a fraction of the noise of each tile; these pixels are a ramp.
-    lossless = {"quantize_level": 0.0}
+    lossless: dict[str, Any] = {"quantize_level": 0.0}
     return [
         variant("file-fits", "A plain .fits file"),
         variant("file-fit", "Ending .fit", ending=".fit"),
@@ -144,7 +144,9 @@ def _numbers() -> list[Variant]:
     return [
         variant("pixels-double", "64-bit floats", data=plane_values().astype(np.float64)),
         variant(
-            "pixels-int32", "32-bit integers", data=np.arange(NY * NX, dtype=np.int32).reshape(NY, NX),
+            "pixels-int32",
+            "32-bit integers",
+            data=np.arange(NY * NX, dtype=np.int32).reshape(NY, NX),
             pixels=np.arange(NY * NX, dtype=np.float32).reshape(NY, NX),
         ),
         variant("pixels-nan", "NaN where there is nothing", data=holes, pixels=holes),
@@ -155,7 +157,9 @@ def _numbers() -> list[Variant]:
             how=_write_scaled,
             pixels=holes,
         ),
-        variant("pixels-bscale-one", "BSCALE 1 and BZERO 0 of floats", {"BSCALE": 1.0, "BZERO": 0.0}),
+        variant(
+            "pixels-bscale-one", "BSCALE 1 and BZERO 0 of floats", {"BSCALE": 1.0, "BZERO": 0.0}
+        ),
     ]
 
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from numpy.typing import NDArray
 
 from trap_ops.records.images import Beam
 from trap_ops.simulate.headers_sky import Placing
+from trap_ops.simulate.headers_variant import Variant, plane_values, variant
+
+# What is true of images that do not say how long they were integrated.
+NO_EXPOSURE: dict[str, Any] = {"integration_s": 0.0, "notes": ("integration",)}
 
 
 @dataclass(frozen=True)
@@ -178,11 +185,12 @@ def aips(field: Field, epoch: float = 2000.0) -> dict[str, Any]:
 
 def aips_history(beam: Beam) -> tuple[str, ...]:
     """HISTORY of AIPS with the record of CLEAN, which rounds the beam."""
+    axes = f"BMAJ={beam.bmaj_deg:12.4E} BMIN={beam.bmin_deg:12.4E}"
     return (
         "FITLD OUTNAME ='FIELD       '     OUTCLASS='ICL001'",
         "IMAGR RELEASE ='31DEC23'",
         "IMAGR BMAJ=  0.00  BMIN=  0.00 /fitted",
-        f"AIPS   CLEAN BMAJ={beam.bmaj_deg:12.4E} BMIN={beam.bmin_deg:12.4E} BPA={beam.bpa_deg:7.2f}",
+        f"AIPS   CLEAN {axes} BPA={beam.bpa_deg:7.2f}",
         "AIPS   CLEAN NITER=     5000 PRODUCT=1   / NORMAL",
     )
 
@@ -237,3 +245,39 @@ def flat(cards: dict[str, Any]) -> dict[str, Any]:
     """Without the axes beyond the second: two axes, as mosaicking programs leave them."""
     gone = ("CTYPE", "CRVAL", "CRPIX", "CDELT", "CUNIT", "CROTA")
     return {key: value for key, value in cards.items() if key[:5] not in gone or key[5:] in "12"}
+
+
+def made_by(
+    name: str,
+    what: str,
+    field: Field,
+    cards: dict[str, Any],
+    start: datetime,
+    *,
+    data: NDArray[Any] | None = None,
+    **more: Any,  # noqa: ANN401 - as variant takes them
+) -> Variant:
+    """A variant with the whole header of a maker, and what the maker was told as the truth."""
+    truth = {
+        "start": start,
+        "frequency_hz": field.frequency_hz,
+        "bandwidth_hz": field.bandwidth_hz,
+        "beam": field.beam,
+        "stokes": field.stokes,
+    }
+    if data is None:
+        axes = max(int(key[5:]) for key in cards if key.startswith("CRPIX"))
+        data = plane_values().reshape((1,) * (axes - 2) + plane_values().shape)
+    return variant(
+        name, what, cards, placing=field.placing, whole=True, data=data, **{**truth, **more}
+    )
+
+
+def utc(text: str) -> datetime:
+    """Read a date and time."""
+    return datetime.fromisoformat(text)
+
+
+def pixels(arcsec: float) -> tuple[float, float]:
+    """CDELT of square pixels of a size."""
+    return (-arcsec / 3600.0, arcsec / 3600.0)

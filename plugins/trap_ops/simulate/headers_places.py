@@ -26,9 +26,8 @@ def _projections() -> list[Variant]:
             f"projection-{name}".lower(),
             f"Projection {name}",
             placing=replace(wide, projection=name),
-            **({"matrix_deg": None} if name == "NCP" else {}),
         )
-        for name in ("SIN", "TAN", "ARC", "STG", "ZEA", "NCP")
+        for name in ("SIN", "TAN", "ARC", "STG", "ZEA")
     ]
     sky = Placing(lat_deg=0.0, cdelt_deg=(-2.0, 2.0))
     made += [
@@ -47,7 +46,11 @@ def _projections() -> list[Variant]:
             placing=replace(sky, projection=name, lat_deg=lat),
             matrix_deg=None,
         )
-        for name, where, lat in (("CAR", "north", 35.0), ("CAR", "south", -35.0), ("AIT", "north", 20.0))
+        for name, where, lat in (
+            ("CAR", "north", 35.0),
+            ("CAR", "south", -35.0),
+            ("AIT", "north", 20.0),
+        )
     ]
     made += [
         variant(
@@ -61,6 +64,12 @@ def _projections() -> list[Variant]:
             "SIN with PV2_1 and PV2_2 of zero, as CASA writes",
             {"PV2_1": 0.0, "PV2_2": 0.0, "LONPOLE": 180.0, "LATPOLE": 40.0},
             placing=wide,
+        ),
+        variant(
+            "projection-ncp",
+            "NCP: the projection of an east-west array",
+            placing=replace(wide, projection="NCP"),
+            matrix_deg=None,
         ),
         variant(
             "projection-ncp-south",
@@ -166,7 +175,9 @@ def _wraps() -> list[Variant]:
     icrs = {"RADESYS": "ICRS"}
     north = Placing(lat_deg=90.0, frame=ICRS())
     return [
-        variant("wrap-negative", "CRVAL1 below 0, as WSClean writes", placing=Placing(lon_deg=-9.13375)),
+        variant(
+            "wrap-negative", "CRVAL1 below 0, as WSClean writes", placing=Placing(lon_deg=-9.13375)
+        ),
         variant("wrap-beyond", "CRVAL1 above 360", placing=Placing(lon_deg=372.5)),
         variant("wrap-across", "A field across right ascension 0", placing=Placing(lon_deg=0.005)),
         variant(
@@ -214,26 +225,44 @@ def _frame(
         more = {"position_mas": position_mas, "bpa_tol_deg": 1e-3, "matrix_deg": None}
     elif placing.get("projection", "SIN") != "SIN":
         more = {"matrix_deg": None}
-    return variant(
-        f"frame-{name}", what, changes, placing=Placing(frame=frame, **placing), **more
-    )
+    return variant(f"frame-{name}", what, changes, placing=Placing(frame=frame, **placing), **more)
 
 
 def _frames() -> list[Variant]:
     # Positions in FK4 turn slowly against the stars, so that they need an epoch of observation,
     # which headers do not tell: an arcsecond in half a century.
     b1950 = FK4(equinox="B1950")
-    loose = {"position_mas": 1000.0}
+    loose: dict[str, Any] = {"position_mas": 1000.0}
     j2000 = FK5(equinox="J2000")
     return [
         _frame("icrs", "RADESYS ICRS", ICRS(), {"RADESYS": "ICRS", "EQUINOX": None}),
-        _frame("icrs-equinox", "RADESYS ICRS with an EQUINOX that it does not need", ICRS(), {"RADESYS": "ICRS"}),
+        _frame(
+            "icrs-equinox",
+            "RADESYS ICRS with an EQUINOX that it does not need",
+            ICRS(),
+            {"RADESYS": "ICRS"},
+        ),
         _frame("fk5", "RADESYS FK5, EQUINOX 2000", j2000, {"RADESYS": "FK5"}),
-        _frame("fk5-no-equinox", "RADESYS FK5 alone: its equinox is 2000", j2000, {"RADESYS": "FK5", "EQUINOX": None}),
+        _frame(
+            "fk5-no-equinox",
+            "RADESYS FK5 alone: its equinox is 2000",
+            j2000,
+            {"RADESYS": "FK5", "EQUINOX": None},
+        ),
         _frame("equinox", "EQUINOX 2000 alone: FK5", j2000, {}),
         _frame("none", "Neither RADESYS nor EQUINOX: ICRS", ICRS(), {"EQUINOX": None}),
-        _frame("radecsys", "RADECSYS, the old name of RADESYS", ICRS(), {"RADECSYS": "ICRS", "EQUINOX": None}),
-        _frame("epoch-2000", "EPOCH, the old name of EQUINOX, of 2000", j2000, {"EQUINOX": None, "EPOCH": 2000.0}),
+        _frame(
+            "radecsys",
+            "RADECSYS, the old name of RADESYS",
+            ICRS(),
+            {"RADECSYS": "ICRS", "EQUINOX": None},
+        ),
+        _frame(
+            "epoch-2000",
+            "EPOCH, the old name of EQUINOX, of 2000",
+            j2000,
+            {"EQUINOX": None, "EPOCH": 2000.0},
+        ),
         _frame(
             "epoch-1950",
             "EPOCH 1950 alone: FK4",

@@ -81,7 +81,10 @@ def beams() -> list[Variant]:
             settings={
                 "images": {
                     "header": {
-                        "beam_deg": [["BMAJ", "BMIN", "BPA"], ["BEAMMAJ:arcsec", "BEAMMIN:arcsec", "BEAMPA"]]
+                        "beam_deg": [
+                            ["BMAJ", "BMIN", "BPA"],
+                            ["BEAMMAJ:arcsec", "BEAMMIN:arcsec", "BEAMPA"],
+                        ]
                     }
                 }
             },
@@ -95,7 +98,12 @@ def beams() -> list[Variant]:
                 "images": {
                     "assume": [
                         {"files": "other-*", "bmaj_deg": 0.5, "bmin_deg": 0.5},
-                        {"files": "beam-assumed*", "bmaj_deg": 0.01, "bmin_deg": 0.004, "bpa_deg": -33.5},
+                        {
+                            "files": "beam-assumed*",
+                            "bmaj_deg": 0.01,
+                            "bmin_deg": 0.004,
+                            "bpa_deg": -33.5,
+                        },
                     ]
                 }
             },
@@ -274,10 +282,7 @@ def _velocities(data: Any) -> list[Variant]:  # noqa: ANN401 - an array
             {**rest, **_axis(3, "VOPT", 1.5e6, step, unit="m/s")},
             data=data,
             frequency_hz=_HYDROGEN_HZ / (1.0 + 1.5e6 / _LIGHT_M_S),
-            bandwidth_hz=_HYDROGEN_HZ
-            / (1.0 + 1.5e6 / _LIGHT_M_S) ** 2
-            * step
-            / _LIGHT_M_S,
+            bandwidth_hz=_HYDROGEN_HZ / (1.0 + 1.5e6 / _LIGHT_M_S) ** 2 * step / _LIGHT_M_S,
         ),
     ]
 

@@ -130,10 +130,10 @@ class Placing:
         if self.projection in _ZENITHAL:
             return self._project_zenithal(origin, sky)
         if self.projection == "NCP":
-            delta = sky.spherical.lon - origin.spherical.lon
-            lat, lat_0 = sky.spherical.lat, origin.spherical.lat
+            delta = (sky.spherical.lon - origin.spherical.lon).rad
+            lat, lat_0 = sky.spherical.lat.rad, origin.spherical.lat.rad
             north = (np.cos(lat_0) - np.cos(lat) * np.cos(delta)) / np.sin(lat_0)
-            return np.stack([np.cos(lat) * np.sin(delta), north]).value
+            return np.stack([np.cos(lat) * np.sin(delta), north])
         native = sky.transform_to(SkyOffsetFrame(origin=origin))
         lon, lat = native.lon.wrap_at(180 * u.deg).rad, native.lat.rad
         return np.stack(_ALL_SKY[self.projection](lon, lat))

@@ -63,11 +63,7 @@ def _dates() -> list[Variant]:
         variant(f"date-{name}", what, {"DATE-OBS": value}, start=start)
         for name, (value, start, what) in forms.items()
     ]
-    made.append(
-        variant(
-            "date-none", "No time anywhere", {**_NO_TIME}, refused=("DATE-OBS",)
-        )
-    )
+    made.append(variant("date-none", "No time anywhere", {**_NO_TIME}, refused=("DATE-OBS",)))
     made.append(
         variant(
             "date-assumed",
@@ -120,7 +116,7 @@ def _days() -> list[Variant]:
 
 
 def _scales() -> list[Variant]:
-    # TAI - UTC was 31 s from July 1997 to 1998, 34 s from 2009 to June 2012, and is 37 s since 2017.
+    # TAI - UTC was 31 s from July 1997 to 1998, 34 s from 2009 to June 2012, 37 s from 2017 on.
     # TT is 32.184 s ahead of TAI, GPS 19 s behind it; TDB is TT within 2 ms.
     forms = {
         "utc": ("UTC", "2012-04-06T03:42:00.000"),
@@ -167,7 +163,9 @@ def _scales() -> list[Variant]:
 def _integrations() -> list[Variant]:
     none = {"EXPTIME": None}
     made = [
-        variant(f"exposure-{key}".lower().replace("_", "-"), f"{key} in s", {**none, key: INTEGRATION_S})
+        variant(
+            f"exposure-{key}".lower().replace("_", "-"), f"{key} in s", {**none, key: INTEGRATION_S}
+        )
         for key in ("TAU_TIME", "XPOSURE", "EXPTIME", "EXPOSURE", "TELAPSE", "DURATION")
     ]
     made += [
@@ -177,9 +175,7 @@ def _integrations() -> list[Variant]:
             {**none, "END_UTC": "2012-04-06T03:52:00"},
         ),
         variant("exposure-date-end", "DATE-END", {**none, "DATE-END": "2012-04-06T03:52:00"}),
-        variant(
-            "exposure-mjd-end", "MJD-END", {**none, "MJD-END": _MJD + INTEGRATION_S / 86400.0}
-        ),
+        variant("exposure-mjd-end", "MJD-END", {**none, "MJD-END": _MJD + INTEGRATION_S / 86400.0}),
         variant(
             "exposure-date-end-tai",
             "Start and end in TAI",
@@ -219,9 +215,7 @@ def _integrations() -> list[Variant]:
             "exposure-replaced",
             "An integration time that is known to be wrong, replaced by the configuration",
             {"EXPTIME": 1.0},
-            settings={
-                "images": {"assume": [{"replace": True, "integration_s": INTEGRATION_S}]}
-            },
+            settings={"images": {"assume": [{"replace": True, "integration_s": INTEGRATION_S}]}},
             notes=("integration",),
         ),
         variant(

@@ -81,7 +81,7 @@ class Expected:
     pixels_jy: float = 0.0
     bandwidth_rtol: float = 1e-6
     bpa_tol_deg: float = 1e-8
-    array: ArrayInfo = ArrayInfo()
+    array: ArrayInfo = field(default_factory=ArrayInfo)
     notes: tuple[str, ...] = ()
 
 

@@ -53,9 +53,7 @@ def wrong(image: ImageFile, opened: OpenImage, truth: Expected) -> list[str]:
     said = [
         _unless(image.telescope == truth.telescope, "telescope", image.telescope),
         _unless(image.stokes == truth.stokes, "Stokes", image.stokes),
-        _unless(
-            abs((image.start - truth.start).total_seconds()) <= TIME_S, "start", image.start
-        ),
+        _unless(abs((image.start - truth.start).total_seconds()) <= TIME_S, "start", image.start),
         _unless(
             abs(image.integration_s - truth.integration_s) <= TIME_S,
             "integration time",
@@ -108,9 +106,7 @@ def _wrong_notes(found: tuple[str, ...], wanted: tuple[str, ...]) -> list[str]:
 
 def _wrong_place(image: ImageFile, opened: OpenImage, truth: Expected) -> list[str]:
     size = (image.ny, image.nx)
-    centre = SkyPosition(
-        image.nx / 2, image.ny / 2, image.sky_ra_deg[0], image.sky_dec_deg[0]
-    )
+    centre = SkyPosition(image.nx / 2, image.ny / 2, image.sky_ra_deg[0], image.sky_dec_deg[0])
     off = [off_mas(opened, truth.positions), off_mas(opened, (centre,))]
     said = [
         _unless(size == truth.pixels.shape, "size", size),
@@ -130,8 +126,9 @@ def off_mas(opened: OpenImage, positions: tuple[SkyPosition, ...]) -> float:
     x, y = np.array([(one.x_px, one.y_px) for one in positions]).T
     ra, dec = opened.wcs.wcs_pix2world(x, y, 0)
     found = SkyCoord(ra * u.deg, dec * u.deg)
-    true = SkyCoord([one.ra_deg for one in positions] * u.deg,
-                    [one.dec_deg for one in positions] * u.deg)
+    true = SkyCoord(
+        [one.ra_deg for one in positions] * u.deg, [one.dec_deg for one in positions] * u.deg
+    )
     return float(found.separation(true).max().to_value(u.mas))
 
 

@@ -91,7 +91,9 @@ def truth(name: str, cut: Cut) -> Expected:
         integration_s=0.0,
         frequency_hz=header["CRVAL3"] if name != GRB else FREQUENCIES[GRB],
         # Of the velocity axis, whose width is that of frequencies to first order.
-        bandwidth_hz=header["CDELT3"] if name != GRB else FREQUENCIES[GRB] * 2.495967053152e7 / 299792458.0,
+        bandwidth_hz=header["CDELT3"]
+        if name != GRB
+        else FREQUENCIES[GRB] * 2.495967053152e7 / 299792458.0,
         bandwidth_rtol=1e-6 if name != GRB else 5e-3,
         beam=Beam(beam[0], beam[1], beam[2] + turn),
         stokes=1,
@@ -276,9 +278,7 @@ def test_an_integration_time(
 
 
 @pytest.mark.parametrize("name", [SWIFT, LOFAR])
-def test_the_frequency_without_an_axis(
-    cuts: dict[str, Cut], name: str, tmp_path: Path
-) -> None:
+def test_the_frequency_without_an_axis(cuts: dict[str, Cut], name: str, tmp_path: Path) -> None:
     header, pixels = cuts[name][0].copy(), cuts[name][1]
     header["RESTFRQ"], header["RESTBW"] = header["CRVAL3"], header["CDELT3"]
     for axis in (3, 4):
