@@ -97,7 +97,6 @@ def other_telescopes() -> list[Variant]:
                 "DATE-OBS": 1993.5,
             },
             datetime(1993, 1, 1) + timedelta(days=0.5 * 365.242199),  # noqa: DTZ001 - UTC
-            position_mas=1000.0,
             bpa_tol_deg=1e-3,
             matrix_deg=None,
             **NO_EXPOSURE,

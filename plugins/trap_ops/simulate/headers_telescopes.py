@@ -401,7 +401,6 @@ def _vla() -> list[Variant]:
             aips(b1950, 1950.0),
             utc("1983-09-19T00:00:00"),
             history=aips_history(old.beam),
-            position_mas=1000.0,
             bpa_tol_deg=1e-3,
             matrix_deg=None,
             **NO_EXPOSURE,
