@@ -231,7 +231,8 @@ class Observatory:
     def _read(self, path: str, *_: Any) -> Any:
         if self.images[path].unreadable:
             raise ImageError(f"{Path(path).name} is broken", reason="broken")
-        return type("Read", (), {"pixels": self.images[path]})
+        image = self.images[path]
+        return type("Read", (), {"pixels": image, "header_sha256": image.header().header_sha256})
 
     def _quality(self, pixels: MadeImage, *_: Any) -> ImageQuality:
         return ImageQuality(pixels.rms_jy, pixels.nan_fraction, -1.0, 1.0)
