@@ -19,6 +19,10 @@ DEG_PER_UNIT = {
     "mas": 1 / 3.6e6,
     "rad": 57.29577951308232,
 }
+_BEAM_RECORD = (
+    r"BMAJ\s*=\s*(?P<bmaj>[-+.0-9EDed]+)\s+BMIN\s*=\s*(?P<bmin>[-+.0-9EDed]+)"
+    r"\s+BPA\s*=\s*(?P<bpa>[-+.0-9EDed]+)"
+)
 _NAME = r"[A-Za-z0-9_-]+( [A-Za-z0-9_-]+)*"
 
 
@@ -73,12 +77,8 @@ class HeaderConfig(Section):
         description="Major and minor axis (full widths) and position angle of the beam.",
     )
     beam_history: tuple[str, ...] = Field(
-        (
-            "\\s+".join(
-                rf"{name.upper()}\s*=\s*(?P<{name}>[-+.0-9EDed]+)"
-                for name in ("bmaj", "bmin", "bpa")
-            ),
-        ),
+        # Other records of AIPS than CLEAN's (CONVL) are in arcsec.
+        (rf"AIPS\s+CLEAN\s+{_BEAM_RECORD}", _BEAM_RECORD),
         description="Beam in HISTORY: expressions with groups bmaj, bmin and bpa, degrees.",
     )
     unit: tuple[Keyword, ...] = Field(("BUNIT",), description="Unit of the pixels.")
