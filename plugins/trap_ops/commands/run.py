@@ -8,6 +8,8 @@ import re
 import sys
 import time
 import tomllib
+from datetime import date
+from datetime import time as time_of_day
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     progress = Progress(console, store)
     try:
         finished = run_airflow(
-            ["dags", "test", DAG, "-c", json.dumps(conf)],
+            ["dags", "test", DAG, "-c", json.dumps(conf, default=_iso)],
             log=log,
             watch=None if arguments.verbose else progress.show,
         )
@@ -97,6 +99,11 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     print_summary(console, store, finished.tasks[-1].run, truth)
     return 0
+
+
+def _iso(value: date | time_of_day) -> str:
+    """A date or time of TOML as the text that JSON has for it."""
+    return value.isoformat()
 
 
 def parse_settings(words: list[str]) -> dict[str, Any]:

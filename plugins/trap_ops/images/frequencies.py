@@ -32,6 +32,8 @@ _UNITS = {
 # Spectral coordinates of FITS (paper III) and AIPS, and their units.
 _UNIT_OF_CODE = {
     "FREQ": "Hz",
+    # SPECLNMF, as Obit's MFImage writes it.
+    "SPEC": "Hz",
     **dict.fromkeys(("VRAD", "VOPT", "VELO", "FELO"), "m/s"),
     **dict.fromkeys(("WAVE", "AWAV"), "m"),
 }

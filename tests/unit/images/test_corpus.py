@@ -18,16 +18,7 @@ from trap_ops.simulate.headers import Expected, Variant, corpus
 from unit.images.reading_truth import read_all, rules_of, wrong
 
 CORPUS = corpus()
-# What is not read right yet, and why. One that is all the same fails, so that its line goes.
-OPEN = {
-    name: pytest.mark.xfail(reason="SPECLNMF is not read as a spectral axis", strict=True)
-    for name in ("meerkat-sdp", "meerkat-sdp-history", "freq-specification-of-obit")
-}
-READ = [
-    pytest.param(variant, id=variant.name, marks=OPEN.get(variant.name, ()))
-    for variant in CORPUS
-    if not variant.refused
-]
+READ = [pytest.param(variant, id=variant.name) for variant in CORPUS if not variant.refused]
 REFUSED = [pytest.param(variant, id=variant.name) for variant in CORPUS if variant.refused]
 
 
