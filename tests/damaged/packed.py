@@ -20,9 +20,9 @@ from damaged.files import PIXELS, Damaged, of_bytes, readable
 
 WHOLE = image()
 NO_FITS = ("not a FITS file",)
-BROKEN = ("truncated", "bad header", "unreadable pixels", "unreadable file", "not a FITS file")
+BROKEN = ("bad gzip file", "truncated", "bad header", "unreadable pixels", "unreadable file", "not a FITS file")
 # Of a file that can be told from FITS by its beginning, or that is unpacked and then read.
-PACKED = ("not a FITS file", "bad header", "truncated", "unreadable file", "unreadable pixels")
+PACKED = ("bad gzip file", "not a FITS file", "bad header", "truncated", "unreadable file", "unreadable pixels")
 TOO_LARGE = ("too many pixels",)
 
 

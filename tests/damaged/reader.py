@@ -60,21 +60,25 @@ class Result:
 
 
 def read_all(
-    paths: Sequence[Path], action: str = "read", *, nobody: bool = False, seconds: int = SECONDS
+    paths: Sequence[Path],
+    actions: Sequence[str] = (),
+    *,
+    nobody: bool = False,
+    seconds: int = SECONDS,
 ) -> list[Result]:
     """Read files in processes of their own.
 
     Parameters
     ----------
     paths : sequence of Path
-    action : str
-        Name of a function in :data:`ACTIONS`.
+    actions : sequence of str
+        What is done with each: names of functions in :data:`ACTIONS`. By default all are read.
     nobody : bool
         As a user who may not read what root may.
     seconds : int
         A file that takes longer hangs.
     """
-    request = {"paths": list(map(str, paths)), "action": action}
+    request = {"paths": list(map(str, paths)), "actions": [*actions] or ["read"] * len(paths)}
     request |= {"nobody": nobody, "seconds": seconds}
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join((str(TESTS.parent / "plugins"), str(TESTS))),
@@ -160,7 +164,7 @@ def allocate(path: str) -> dict[str, Any]:
 
 
 def allocate_too_much(path: str) -> dict[str, Any]:
-    return {"outcome": "used", "message": str(len(b"x" * ADDRESS_SPACE))}
+    return {"outcome": "used", "message": str(len(b"x" * (2 * ADDRESS_SPACE)))}
 
 
 def raise_another(path: str) -> dict[str, Any]:
@@ -237,10 +241,8 @@ def _serve() -> None:
         file.flush()
         answer = read(file.name)  # Imports everything.
     assert answer["outcome"] == "used", answer
-    for path in request["paths"]:
-        result = _act(
-            request["action"], path, nobody=request["nobody"], seconds=request["seconds"]
-        )
+    for path, action in zip(request["paths"], request["actions"], strict=True):
+        result = _act(action, path, nobody=request["nobody"], seconds=request["seconds"])
         print(json.dumps(result), flush=True)
 
 

@@ -148,7 +148,7 @@ def _groups_and_parameters() -> Iterator[Damaged]:
         "image-backwards.fits", EMPTY_PRIMARY + extension(changes=back) + LAST, (*BAD, *NO_IMAGE)
     )
     yield of_bytes(
-        "endless-chain.fits", EMPTY_PRIMARY + _empty_extension() * 4000, NO_IMAGE, "no image"
+        "long-chain.fits", EMPTY_PRIMARY + _empty_extension() * 4000, NO_IMAGE, "no image"
     )
     yield readable("table-first.fits", EMPTY_PRIMARY + table(3) + extension() + LAST)
 
@@ -185,7 +185,7 @@ def _absurd_sizes() -> Iterator[Damaged]:
     )
     yield of_bytes(
         "sparse-channels.fits",
-        header({"NAXIS3": "1000000", "NAXIS4": "1000"}),
+        header({"NAXIS3": "1000000", "NAXIS4": "100"}),
         ("several planes", *TOO_LARGE),
         size=10**13,
     )

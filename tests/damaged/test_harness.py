@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
-import os
 import pytest
 
 from damaged.files import Damaged, of_bytes, readable
@@ -16,34 +16,30 @@ CASE = of_bytes("a.fits", b"", "empty file", "empty")
 REFUSED = Result("refused", "empty file", "a.fits: the file is empty", "header", 0.01, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("action", "words"),
-    [
-        ("crash", "crash SIGABRT"),
-        ("crash_below", "crash SIGSEGV"),
-        ("hang", "hang SIGALRM"),
-        ("hang_in_a_system_call", "hang SIGALRM"),
-        ("allocate", "takes 1"),
-        ("allocate_too_much", "MemoryError"),
-        ("raise_another", "ValueError"),
-        ("warn", "UserWarning something"),
-        ("end", "SystemExit"),
-    ],
-)
-def test_a_planted_fault_is_found(action: str, words: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.fits"
-    os.mkfifo(path)
-    (result,) = read_all([path], action, seconds=1)
-    (found, *_) = faults([(CASE, result)])
-    assert words in found
+PLANTED = {
+    "crash": "crash SIGABRT",
+    "crash_below": "crash SIGSEGV",
+    "hang": "hang SIGALRM",
+    "hang_in_a_system_call": "hang SIGALRM",
+    "allocate": "takes 1",
+    "allocate_too_much": "MemoryError",
+    "raise_another": "ValueError",
+    "warn": "UserWarning something",
+    "end": "SystemExit",
+}
 
 
-def test_a_fault_of_one_file_is_not_seen_by_the_next(tmp_path: Path) -> None:
-    for name in ("a.fits", "b.fits", "c.fits"):
-        (tmp_path / name).write_bytes(b"")
-    paths = [tmp_path / name for name in ("a.fits", "b.fits", "c.fits")]
-    results = read_all(paths)
-    assert [result.reason for result in results] == ["empty file"] * 3
+def test_planted_faults_are_found_and_not_seen_by_the_next_file(tmp_path: Path) -> None:
+    pipe, empty = tmp_path / "pipe.fits", tmp_path / "a.fits"
+    os.mkfifo(pipe)
+    empty.touch()
+    actions = [each for action in PLANTED for each in (action, "read")]
+    results = read_all([pipe, empty] * len(PLANTED), actions, seconds=1)
+    for (action, words), planted, after in zip(
+        PLANTED.items(), results[::2], results[1::2], strict=True
+    ):
+        assert words in "; ".join(faults([(CASE, planted)])), action
+        assert faults([(CASE, after)]) == [], action
 
 
 def test_a_true_refusal_is_no_fault() -> None:

@@ -92,7 +92,7 @@ def _flipped_bits() -> Iterator[Damaged]:
             name = f"{key.lower()}-bit-{bit}-of-{offset - place}.fits"
             # Bit 6 of a letter makes a control code of it, which no header may hold.
             reasons = (*BROAD[reason], "bad header")
-            yield of_bytes(name, bytes(flipped), reasons, f"{says}|not printable|non-printable")
+            yield of_bytes(name, bytes(flipped), reasons, f"{says}|{key}|printable")
 
 
 def _broken_cards() -> Iterator[Damaged]:
@@ -123,7 +123,8 @@ def _broken_cards() -> Iterator[Damaged]:
         "text-number": b"BMAJ    = '0.00833333333333'",
     }.items():
         content = image({"BMAJ": None}, extra=(line,))
-        yield of_bytes(f"card-{name}.fits", content, BROAD[beam], "BMAJ|beam", may_pass=True)
+        reasons = (*BROAD[beam], "bad header")
+        yield of_bytes(f"card-{name}.fits", content, reasons, "BMAJ|beam", may_pass=True)
     chaos = (b"CONTINUE  'of nothing", b"CONTINUE  '&'", b"CONTINUE", b"CONTINUE= 1")
     yield of_bytes("continue-chaos.fits", image(extra=chaos * 5), ("bad header",), may_pass=True)
     long_date = (card("DATE-OBS", "'2026-&'"), *[b"CONTINUE  '03-&'"] * 300)
@@ -171,8 +172,10 @@ def _times() -> Iterator[Damaged]:
         *("2026-03-01Tnoon", "    ", "2026/03/01 ten", "\x80\x81\x82", "0000.5", "1e300"),
     )
     for date in dates:
+        # Bytes that are not ASCII are no date, and no card either.
+        reasons = ("no start time",) if date.isascii() else ("no start time", "bad header")
         yield of_bytes(
-            _named("date", date), image({"DATE-OBS": f"'{date}'"}), "no start time", "DATE|start"
+            _named("date", date), image({"DATE-OBS": f"'{date}'"}), reasons, "DATE|start"
         )
     for value in ("NAN", "1E300", "1E400"):
         yield of_bytes(
@@ -205,7 +208,9 @@ def _units() -> Iterator[Damaged]:
         *("mag", "Jy/arcsec2", "nonsense", "JY/BEAM/BEAM", "1e-26 W", "\xb5Jy/pixel"),
     )
     for word in words:
-        yield of_bytes(_named("bunit", word), image({"BUNIT": f"'{word}'"}), "unit", "Jy/beam")
+        reasons = ("unit",) if word.isascii() else ("unit", "bad header")
+        content = image({"BUNIT": f"'{word}'"})
+        yield of_bytes(_named("bunit", word), content, reasons, "Jy/beam|BUNIT")
     for value in ("T", "12.0", "(1.0, 2.0)"):
         yield of_bytes(_named("bunit", value), image({"BUNIT": value}), "unit", "Jy/beam")
 
@@ -243,7 +248,7 @@ def _coordinates() -> Iterator[Damaged]:
         "axes-alike": {"CRVAL1": "NAN", "CRVAL2": "NAN"},
     }
     for name, changes in pairs.items():
-        yield of_bytes(f"{name}.fits", image(changes), none, "coordinate|CTYPE|CRVAL|sky")
+        yield of_bytes(f"{name}.fits", image(changes), none, "coordinate|CTYPE|CRVAL|sky|axes")
     for key in ("LONPOLE", "LATPOLE"):
         for value in ("1E300", "NAN", "'x'"):
             yield of_bytes(_named(key, value), image({key: value}), none, may_pass=True)
