@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from trap_ops.config.model import ImagesConfig
-from trap_ops.images import fits
+from trap_ops.images import fits, structure
 from trap_ops.images.access import LOCAL_ONLY, Access
+from trap_ops.images.files import SourceFile, local_file
 from trap_ops.images.fits import OpenImage
 from trap_ops.records.images import ImageFile, ImageRow, Plane
 
-# Settings by TELESCOP: how a header is read depends on who wrote it.
-RulesOf = Callable[[str], ImagesConfig]
+RulesOf = fits.RulesOf
 
 
 def read_headers(location: str, rules_of: RulesOf, access: Access = LOCAL_ONLY) -> list[ImageFile]:
@@ -36,8 +35,8 @@ def read_headers(location: str, rules_of: RulesOf, access: Access = LOCAL_ONLY) 
     ImageError
         If the file cannot be used, with the reason.
     """
-    del rules_of, access
-    return [fits.read_header(Path(location))]
+    del access
+    return fits.read_headers(_source(location), rules_of)
 
 
 def read_image(
@@ -50,8 +49,8 @@ def read_image(
     ImageError
         If the file cannot be used, with the reason.
     """
-    del plane, rules, access
-    return fits.read_image(Path(location))
+    del access
+    return fits.read_image(_source(location), plane, rules)
 
 
 def read_registered(row: ImageRow, rules: ImagesConfig, access: Access = LOCAL_ONLY) -> OpenImage:
@@ -66,6 +65,18 @@ def read_registered(row: ImageRow, rules: ImagesConfig, access: Access = LOCAL_O
     return read_image(row.path, row.plane, rules, access)
 
 
+def check_header(row: ImageRow, image: OpenImage) -> None:
+    """Check that the header that was read is the one that was registered.
+
+    Raises
+    ------
+    ImageError
+        If it is not: beam, time and place of the image are those of another file.
+    """
+    if image.header_sha256 != row.header_sha256:
+        raise structure.changed(_source(row.path), row.file_size)
+
+
 def content_sha256(location: str, access: Access = LOCAL_ONLY) -> str:
     """SHA-256 of a file's bytes.
 
@@ -75,7 +86,7 @@ def content_sha256(location: str, access: Access = LOCAL_ONLY) -> str:
         If the file has gone or cannot be read.
     """
     del access
-    return fits.content_sha256(Path(location))
+    return structure.content_sha256(_source(location))
 
 
 def check_unchanged(
@@ -89,4 +100,10 @@ def check_unchanged(
         If its content differs, or it has gone.
     """
     del access
-    fits.check_unchanged(Path(location), size, mtime_ns, sha256)
+    structure.check_unchanged(_source(location), size, mtime_ns, sha256)
+
+
+def _source(location: str) -> SourceFile:
+    path = Path(location)
+    with structure.named(path.name):
+        return local_file(path)
