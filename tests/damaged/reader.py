@@ -1,8 +1,8 @@
-"""Reads files, each in a process of its own, and tells what became of it.
+"""Reads files in a process of its own, and tells what became of each.
 
-Run as a program: paths come in as a JSON list on standard input, results go out as a line of JSON
-each. The process that reads a file is forked from one that has imported everything: thousands of
-files take seconds, and what one file does (a crash, a hang, all of the memory) the next does not see.
+Run as a program: paths come in by JSON on standard input, results go out as a line of JSON each. The
+process that reads is forked from one that has imported everything, and again for the rest of the
+files if one of them ends it: thousands of files take seconds, and none ends the tests.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def read_all(
     nobody: bool = False,
     seconds: int = SECONDS,
 ) -> list[Result]:
-    """Read files in processes of their own.
+    """Read files where they can do no harm.
 
     Parameters
     ----------
@@ -189,49 +189,69 @@ ACTIONS: dict[str, Callable[[str], dict[str, Any]]] = {
 }
 
 
-def _child(action: str, path: str, output: int, *, nobody: bool, seconds: int) -> None:
-    """Act on a path and write what became of it; never returns."""
+def _answer(action: str, path: str) -> dict[str, Any]:
+    """Act on a path; tell what became of it, how long it took and how much memory."""
+    Path("/proc/self/clear_refs").write_text("5")  # The peak begins anew.
+    before, started = _memory_mb("VmRSS"), time.perf_counter()
+    try:
+        found = ACTIONS[action](path)
+    except Exception as error:
+        found = {"outcome": "fault", "reason": type(error).__name__, "message": str(error)}
+    except SystemExit:
+        found = {"outcome": "fault", "reason": "SystemExit"}
+    seconds, memory = time.perf_counter() - started, _memory_mb("VmHWM") - before
+    return UNKNOWN | found | {"seconds": seconds, "memory_mb": memory}
+
+
+def _memory_mb(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(key))
+    return int(line.split()[1]) / 1024.0
+
+
+def _child(
+    tasks: Sequence[tuple[str, str]], output: int, before: Sequence[Callable[[], object]]
+) -> None:
+    """Write what becomes of each task; never returns."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + ADDRESS_SPACE, used + ADDRESS_SPACE))
-    if nobody:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
-    signal.alarm(seconds)  # Its default action ends the process, whatever it does.
-    try:
-        warnings.simplefilter("error")
-        answer = ACTIONS[action](path)
-    except Exception as error:
-        answer = {"outcome": "fault", "reason": type(error).__name__, "message": str(error)}
-    except SystemExit:
-        answer = {"outcome": "fault", "reason": "SystemExit"}
-    os.write(output, json.dumps(answer).encode())
+    warnings.simplefilter("error")
+    for prepare in before:
+        prepare()
+    for action, path in tasks:
+        signal.alarm(_SECONDS[0])  # Its default action ends the process, whatever it does.
+        os.write(output, json.dumps(_answer(action, path)).encode() + b"\n")
     os._exit(0)
 
 
-def _act(action: str, path: str, *, nobody: bool, seconds: int) -> dict[str, Any]:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
+def _until_one_ends_it(
+    tasks: Sequence[tuple[str, str]], before: Sequence[Callable[[], object]]
+) -> list[dict[str, Any]]:
+    """Results of tasks up to and with the one that ended the process, if one did."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _child(action, path, writing, nobody=nobody, seconds=seconds)
+        _child(tasks, writing, before)
     os.close(writing)
     with open(reading, "rb") as pipe:  # noqa: PTH123 - a descriptor
-        answer = pipe.read()
-    _, status, usage = os.wait4(pid, 0)
-    result: dict[str, Any] = {"reason": "", "message": "", "stage": "", "quality": ()}
+        results: list[dict[str, Any]] = [json.loads(line) for line in pipe]
+    _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status):
         ended_by = signal.Signals(os.WTERMSIG(status))
         word = "hang" if ended_by == signal.SIGALRM else "crash"
-        result |= {"outcome": "fault", "reason": word, "message": ended_by.name}
-    else:
-        result |= json.loads(answer)
-    return result | {
-        "seconds": time.perf_counter() - started,
-        "memory_mb": max(usage.ru_maxrss - before, 0) / 1024.0,
-    }
+        results.append(UNKNOWN | {"outcome": "fault", "reason": word, "message": ended_by.name})
+    return results
+
+
+UNKNOWN = {"reason": "", "message": "", "stage": "", "quality": (), "seconds": 0, "memory_mb": 0}
+_SECONDS = [SECONDS]
+
+
+def _become_nobody() -> None:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
 
 
 def _serve() -> None:
@@ -241,9 +261,14 @@ def _serve() -> None:
         file.flush()
         answer = read(file.name)  # Imports everything.
     assert answer["outcome"] == "used", answer
-    for path, action in zip(request["paths"], request["actions"], strict=True):
-        result = _act(action, path, nobody=request["nobody"], seconds=request["seconds"])
-        print(json.dumps(result), flush=True)
+    _SECONDS[0] = request["seconds"]
+    before = [_become_nobody] if request["nobody"] else []
+    tasks = list(zip(request["actions"], request["paths"], strict=True))
+    while tasks:
+        results = _until_one_ends_it(tasks, before)
+        for result in results:
+            print(json.dumps(result), flush=True)
+        tasks = tasks[len(results) :]
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ BLOCK = 2880
 # As many as FITS allows.
 _AXES_MAX = 999
 # Real headers reach thousands of HISTORY cards; one that goes on for so long is none.
-_HEADER_MAX = 20_000 * BLOCK
+_HEADER_MAX = 4000 * BLOCK
 # Never is a file packed better than this by gzip (its format does not allow it).
 _GZIP_RATIO_MAX = 1032
 _HDUS_MAX = 100_000
@@ -147,10 +147,10 @@ class FitsFile:
 
     def _read_header(self, place: int, number: int) -> bytes:
         """Cards up to END; nothing where there is no further HDU."""
-        raw = b""
-        while True:
-            block = self.read(place + len(raw), BLOCK)
-            if not raw:
+        blocks: list[bytes] = []
+        for start in range(place, place + _HEADER_MAX, BLOCK):
+            block = self.read(start, BLOCK)
+            if not blocks:
                 if number > 0 and not block.startswith(b"XTENSION"):
                     if 0 < len(block) < BLOCK:
                         raise self._cut()
@@ -159,13 +159,12 @@ class FitsFile:
                     raise _not_fits(block)
             end = _end_of(block)
             if end is not None:
-                return raw + block[:end]
-            raw += block
+                return b"".join([*blocks, block[:end]])
+            blocks.append(block)
             if len(block) < BLOCK:
                 raise self._cut()
-            if len(raw) > _HEADER_MAX:
-                msg = f"its header is damaged: no END in its first {len(raw)} bytes"
-                raise ImageError(msg, reason="bad header")
+        msg = f"its header is damaged: no END in its first {_HEADER_MAX} bytes"
+        raise ImageError(msg, reason="bad header")
 
     def _cut(self) -> ImageError:
         size = self.source.size
