@@ -58,7 +58,7 @@ run: setup ## run on your images: make run IMAGES="/data/night1" DATASET=night1 
 	@set -f; images=($$IMAGES); settings=(); \
 	if [ -e "$$IMAGES" ] || compgen -G "$$IMAGES" >/dev/null; then images=("$$IMAGES"); fi; \
 	for word in $$SET; do \
-	  if [ $${#settings[@]} -eq 0 ] || [[ $$word =~ ^[[:alnum:]_]+\.[[:alnum:]_]+= ]]; then settings+=("--set=$$word"); \
+	  if [ $${#settings[@]} -eq 0 ] || [[ $$word =~ ^[[:alnum:]_]+(\.[[:alnum:]_]+)+= ]]; then settings+=("--set=$$word"); \
 	  else settings[-1]+=" $$word"; fi; done; \
 	bin/trap-manage run --dataset="$$DATASET" --config="$$CONFIG" "$${settings[@]}" -- "$${images[@]}"
 

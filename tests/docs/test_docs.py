@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shutil
@@ -301,7 +302,7 @@ def settings(section: type[BaseModel] = Configuration, prefix: str = "") -> dict
     for name, field in section.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found |= settings(inner, f"{name}.")
+            found |= settings(inner, f"{prefix}{name}.")
         else:
             found[f"{prefix}{name}"] = field
     return found
@@ -328,7 +329,7 @@ def test_every_setting_is_described_and_no_other() -> None:
 def test_default_and_bounds_of_a_setting_are_told_truly(key: str) -> None:
     field, row = settings()[key], described()[key]
     default = tomllib.loads(f"value = {words(row[1])[0]}")["value"]
-    wanted = list(field.default) if isinstance(field.default, tuple) else field.default
+    wanted = json.loads(json.dumps(field.default))  # Tuples are lists there.
     assert (default, type(default)) == (wanted, type(wanted)) or key == "description"
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     bounds = [

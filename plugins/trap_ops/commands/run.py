@@ -102,6 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
 def parse_settings(words: list[str]) -> dict[str, Any]:
     """Settings from ``SECTION.KEY=VALUE``, values as in TOML; a plain word is text.
 
+    A section may have sections of its own: ``images.header.start=["DATE-OBS"]``.
+
     Raises
     ------
     ConfigError
@@ -109,16 +111,19 @@ def parse_settings(words: list[str]) -> dict[str, Any]:
     """
     settings: dict[str, Any] = {}
     for word in words:
-        match = re.fullmatch(r"(\w+)\.(\w+)=(.*)", word)
+        match = re.fullmatch(r"(\w+(?:\.\w+)*)\.(\w+)=(.*)", word)
         if match is None:
             msg = f"--set {word}: write SECTION.KEY=VALUE, e.g. extraction.margin_px=0"
             raise ConfigError(msg, word=word)
-        section, key, text = match.groups()
+        sections, key, text = match.groups()
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text
-        settings.setdefault(section, {})[key] = value
+        section = settings
+        for name in sections.split("."):
+            section = section.setdefault(name, {})
+        section[key] = value
     return settings
 
 

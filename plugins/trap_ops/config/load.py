@@ -8,7 +8,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -62,7 +62,7 @@ def load_configuration(
         layers.append((f"{chosen}.toml", _read(named_file(directory, chosen))))
     layers.append((_OVERRIDES, dict(overrides or {})))
     merged: dict[str, Any] = {}
-    origin: dict[tuple[str, ...], str] = {}
+    origin: dict[tuple[str | int, ...], str] = {}
     for source, layer in layers:
         _merge(merged, layer, source, origin, ())
     problems = [
@@ -181,7 +181,7 @@ def _merge(
     target: dict[str, Any],
     layer: Mapping[str, Any],
     source: str,
-    origin: dict[tuple[str, ...], str],
+    origin: dict[tuple[str | int, ...], str],
     prefix: tuple[str, ...],
 ) -> None:
     for key, value in layer.items():
@@ -197,36 +197,53 @@ def _merge(
 def _describe(
     item: Any,  # noqa: ANN401 - pydantic's ErrorDetails, a TypedDict of an inner package
     merged: Mapping[str, Any],
-    origin: Mapping[tuple[str, ...], str],
+    origin: Mapping[tuple[str | int, ...], str],
 ) -> str:
     """One problem in words: file, key path, value, what is allowed, nearest valid name."""
     # Of a union pydantic adds the tried type to the path; the key itself is what the user knows.
-    path = tuple(str(part) for part in item["loc"])
-    while path and path not in origin:
-        path = path[:-1]
-    source = origin.get(path, DEFAULT_FILE)
-    dotted = ".".join(path)
-    if item["type"] == "extra_forbidden":
-        near = nearest_name(path[-1], _valid_names(path[:-1]))
-        return f"{source}: {dotted} is not a setting{near}"
     value: Any = merged
-    for part in path:
-        value = value[part]
+    path: tuple[str | int, ...] = ()
+    for part in item["loc"]:
+        if not _holds(value, part):
+            break
+        value, path = value[part], (*path, part)
+    known = [path[:length] for length in range(len(path), 0, -1) if path[:length] in origin]
+    source = origin[known[0]] if known else DEFAULT_FILE
+    dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)[1:]
+    if item["type"] == "extra_forbidden":
+        near = nearest_name(str(path[-1]), _valid_names(path[:-1]))
+        return f"{source}: {dotted} is not a setting{near}"
+    if item["type"] == "value_error":  # Of a section as a whole.
+        return f"{source}: {dotted}: {item['ctx']['error']}"
     return f"{source}: {dotted} = {value!r}: {item['msg'].lower()}"
 
 
-def _valid_names(path: tuple[str, ...]) -> list[str]:
+def _holds(value: object, part: str | int) -> bool:
+    if isinstance(value, Mapping):
+        return part in value
+    # Of lists only those of tables have parts with names of their own.
+    return isinstance(part, int) and isinstance(value, list) and isinstance(value[part], Mapping)
+
+
+def _valid_names(path: tuple[str | int, ...]) -> list[str]:
     section: type[BaseModel] = Configuration
     for part in path:
+        if isinstance(part, int):
+            continue  # One of a list of tables, which are all alike.
         annotation = section.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        inner = [
+            item
+            for item in (annotation, *get_args(annotation))
+            if isinstance(item, type) and issubclass(item, BaseModel)
+        ]
+        if not inner:
             return []
-        section = annotation
+        section = inner[0]
     return list(section.model_fields)
 
 
 def _contradictions(
-    configuration: Configuration, origin: Mapping[tuple[str, ...], str]
+    configuration: Configuration, origin: Mapping[tuple[str | int, ...], str]
 ) -> list[str]:
     """Problems that pydantic cannot see: of two settings together, or of a number beside a word."""
 

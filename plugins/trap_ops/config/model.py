@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Section(BaseModel):
-    """Base of all sections: cannot be changed, refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from trap_ops.config.headers import AssumeConfig, HeaderConfig, StokesLetter
+from trap_ops.config.section import Section
 
 
 class ImagesConfig(Section):
@@ -25,7 +22,7 @@ class ImagesConfig(Section):
         "Set by the site, not by a run.",
     )
     suffixes: tuple[str, ...] = Field(
-        (".fits", ".fit", ".fts"),
+        (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz"),
         min_length=1,
         description="Endings of the files that are taken from a directory (case ignored).",
     )
@@ -34,6 +31,25 @@ class ImagesConfig(Section):
         ge=0,
         description="If not 0, replaces the bandwidth of every image when bands are assigned.",
     )
+    hdu: Annotated[int, Field(ge=0)] | str = Field(
+        "first",
+        description='HDU that is the image: the "first" one, a number from 0, or an EXTNAME.',
+    )
+    channels: Literal["only", "all"] | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        "only",
+        description='Channels of a cube that are images: "all" or numbers; "only": refused.',
+    )
+    stokes: Literal["only", "all"] | tuple[StokesLetter, ...] = Field(
+        "only",
+        description='Stokes planes of a file that are images: "all", or letters; "only": refused.',
+    )
+    max_pixels: int = Field(
+        1_000_000_000, ge=1, description="An image with more pixels is refused."
+    )
+    assume: tuple[AssumeConfig, ...] = Field(
+        (), description="Values for files whose headers lack them."
+    )
+    header: HeaderConfig = HeaderConfig()
 
 
 class QualityConfig(Section):

@@ -1,46 +1,34 @@
-"""FITS files: metadata without pixels, pixels, checksums."""
+"""FITS files: what they say of their images, and the pixels of one."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-import re
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
-import numpy as np
-from astropy.io import fits
-from astropy.io.fits.verify import VerifyWarning
-from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 
+from trap_ops.config.model import ImagesConfig
 from trap_ops.errors import ImageError
-from trap_ops.images.header import (
-    celestial_wcs,
-    pixel_matrix,
-    read_beam,
-    read_frequency,
-    read_stokes,
-    read_telescope,
-    read_times,
-    read_unit,
-    sky_of_field,
-)
+from trap_ops.images.assumed import Assumed
+from trap_ops.images.beams import BeamTable, read_beam, read_beam_table
+from trap_ops.images.cards import Header
+from trap_ops.images.files import SourceFile
+from trap_ops.images.frames import Place, read_place, sky_of_field
+from trap_ops.images.frequencies import read_frequency
+from trap_ops.images.header import read_array, read_telescope, read_unit
+from trap_ops.images.pixels import read_plane
+from trap_ops.images.planes import STOKES_CODES, ChosenPlane, choose_planes, plane_at
+from trap_ops.images.structure import FitsFile, Hdu, named, open_fits
+from trap_ops.images.times import read_times
 from trap_ops.records.arrays import FloatArray, Image
-from trap_ops.records.images import Beam, ImageFile
-from trap_ops.records.names import one_line
+from trap_ops.records.images import Beam, ImageFile, Plane
 
-_IMAGE_HDUS = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
-_HASH_CHUNK = 1 << 20
-# A FITS file is a whole number of these.
-_BLOCK = 2880
-# As many as FITS allows.
-_AXES_MAX = 999
-_AXES = re.compile(rb"NAXIS   = *(\d+)")
+# Settings by TELESCOP: how a header is read depends on who wrote it.
+RulesOf = Callable[[str], ImagesConfig]
+_FIRST = "first"
+_TELESCOPE = "TELESCOP"
 
 
 @dataclass(frozen=True)
@@ -52,271 +40,200 @@ class OpenImage:
     pixels : numpy.ndarray of float32, (ny, nx)
         Jy/beam. Index 0 is y (FITS axis 2).
     wcs : astropy.wcs.WCS
-        The celestial axes.
+        The celestial axes, ICRS.
     beam : Beam
+        Its position angle counts from the north of ICRS.
     pixel_matrix_deg : numpy.ndarray, (2, 2)
         Degrees (east, north) per pixel (x, y).
+    header_sha256 : str
+        Of the header that was read, as in :class:`~trap_ops.records.images.ImageFile`.
     """
 
     pixels: Image
     wcs: WCS
     beam: Beam
     pixel_matrix_deg: FloatArray
+    header_sha256: str
 
 
-def read_header(path: Path) -> ImageFile:
-    """Read what the header of a FITS file says; no pixel is read.
+@dataclass(frozen=True)
+class _ImageHdu:
+    """An HDU with an image, its header with what it inherits, and who made it."""
 
-    Raises
-    ------
-    ImageError
-        If the file cannot be used, with the reason.
-    """
-    with _named(path), _open(path) as hdu:
-        header = hdu.header
-        frequency, bandwidth, frequency_notes = read_frequency(header)
-        start, integration, time_notes = read_times(header)
-        wcs = celestial_wcs(header)
-        nx, ny = header["NAXIS1"], header["NAXIS2"]
-        sky_ra, sky_dec = sky_of_field(wcs, nx, ny)
-        (east_x, east_y), (north_x, north_y) = pixel_matrix(wcs, nx, ny).tolist()
-        status = path.stat()
-        return ImageFile(
-            path=str(path),
-            file_name=path.name,
-            file_size=status.st_size,
-            file_mtime_ns=status.st_mtime_ns,
-            header_sha256=hashlib.sha256(header.tostring().encode("ascii", "replace")).hexdigest(),
-            telescope=read_telescope(header),
-            stokes=read_stokes(header),
-            freq_eff_hz=frequency,
-            freq_bw_hz=bandwidth,
-            start=start,
-            integration_s=integration,
-            beam=read_beam(header),
-            pixel_matrix_deg=((east_x, east_y), (north_x, north_y)),
-            nx=nx,
-            ny=ny,
-            sky_ra_deg=sky_ra,
-            sky_dec_deg=sky_dec,
-            notes=(*frequency_notes, *time_notes, *read_unit(header)[1]),
-        )
+    hdu: Hdu
+    header: Header
+    header_sha256: str
 
 
-def read_image(path: Path) -> OpenImage:
-    """Read the pixels of a FITS file with what places them on the sky.
+def read_headers(source: SourceFile, rules_of: RulesOf) -> list[ImageFile]:
+    """Read what a FITS file says of its images; no pixel is read.
+
+    Parameters
+    ----------
+    source : SourceFile
+    rules_of : callable
+        Gives the settings for images of a telescope.
+
+    Returns
+    -------
+    list of ImageFile
+        One for each plane that the settings choose, in the order of the file.
 
     Raises
     ------
     ImageError
         If the file cannot be used, with the reason.
     """
-    with _named(path), _open(path) as hdu:
-        header = hdu.header
-        beam = read_beam(header)
-        wcs = celestial_wcs(header)
-        matrix = pixel_matrix(wcs, header["NAXIS1"], header["NAXIS2"])
-        factor = read_unit(header)[0]
-        try:
-            # Values beyond float32 become infinite: pixels without data.
-            with np.errstate(over="ignore", invalid="ignore"):
-                plane = hdu.data[(0,) * (hdu.data.ndim - 2)]
-                pixels = np.array(plane, dtype=np.float32)
-        except Exception as error:
-            msg = f"its pixels cannot be read: {error}"
-            raise ImageError(msg, reason="unreadable pixels") from error
+    with _opened(source) as file:
+        image, telescope, rules = _find_image(file, rules_of)
+        hdu, header = image.hdu, image.header
+        _check_size(file, hdu, rules)
+        chosen = choose_planes(header, hdu.shape, hdu.number, rules)
+        table = read_beam_table(file, header)
+        nx, ny = hdu.shape[:2]
+        place = read_place(header, nx, ny)
+        sky_ra, sky_dec = sky_of_field(place.wcs, nx, ny)
+        (east_x, east_y), (north_x, north_y) = place.matrix_deg.tolist()
+        made = []
+        for each in chosen:
+            assumed = Assumed(rules.assume, source.location, telescope)
+            frequency, bandwidth, frequency_notes = read_frequency(
+                header, rules.header, assumed, each.channel
+            )
+            start, integration, time_notes = read_times(header, rules.header, assumed)
+            unit_notes = read_unit(header, rules.header, assumed)[1]
+            item = ImageFile(
+                path=source.location,
+                file_name=source.name,
+                file_size=source.size,
+                file_mtime_ns=source.mtime_ns,
+                header_sha256=image.header_sha256,
+                telescope=assumed.fill("telescope_name", telescope or None) or "",
+                stokes=_stokes(each, assumed),
+                freq_eff_hz=frequency,
+                freq_bw_hz=bandwidth,
+                start=start,
+                integration_s=integration,
+                beam=_beam(header, rules, assumed, table, each, place),
+                pixel_matrix_deg=((east_x, east_y), (north_x, north_y)),
+                nx=nx,
+                ny=ny,
+                sky_ra_deg=sky_ra,
+                sky_dec_deg=sky_dec,
+                plane=each.plane,
+                array=read_array(header, rules.header, assumed),
+            )
+            notes = (*frequency_notes, *time_notes, *unit_notes, *assumed.notes)
+            made.append(replace(item, notes=notes))
+        return made
+
+
+def read_image(source: SourceFile, plane: Plane, rules: ImagesConfig) -> OpenImage:
+    """Read the pixels of one plane with what places them on the sky.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be used, with the reason.
+    """
+    with _opened(source) as file:
+        image = _chosen_image(file, plane.hdu)
+        hdu, header = image.hdu, image.header
+        _check_size(file, hdu, rules)
+        chosen = plane_at(header, hdu.shape, plane)
+        telescope = read_telescope(header, rules.header)
+        assumed = Assumed(rules.assume, source.location, telescope)
+        table = read_beam_table(file, header)
+        place = read_place(header, *hdu.shape[:2])
+        beam = _beam(header, rules, assumed, table, chosen, place)
+        factor = read_unit(header, rules.header, assumed)[0]
+        pixels = read_plane(file, hdu, chosen.plane.index)
     if factor != 1.0:
-        pixels *= np.float32(factor)
-    return OpenImage(pixels, wcs, beam, matrix)
-
-
-def content_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes.
-
-    Raises
-    ------
-    ImageError
-        If the file has gone or cannot be read.
-    """
-    digest = hashlib.sha256()
-    with _named(path):
-        try:
-            with path.open("rb") as file:
-                while chunk := file.read(_HASH_CHUNK):
-                    digest.update(chunk)
-        except OSError as error:
-            raise _unreadable(error) from error
-    return digest.hexdigest()
-
-
-def check_unchanged(path: Path, size: int, mtime_ns: int, sha256: str | None) -> None:
-    """Check that a file is still what was registered: by size and time, else by content.
-
-    Raises
-    ------
-    ImageError
-        If its content differs, or it has gone.
-    """
-    with _named(path):
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise _unreadable(error) from error
-        if (status.st_size, status.st_mtime_ns) == (size, mtime_ns):
-            return
-        if status.st_size != size or (sha256 is not None and content_sha256(path) != sha256):
-            msg = (
-                f"the file has changed since it was registered (it had {size} bytes, it has "
-                f"{status.st_size}); put the old file back, or use another dataset for the new one"
-            )
-            raise ImageError(msg, reason="file changed", passing=True)
+        pixels *= pixels.dtype.type(factor)
+    return OpenImage(pixels, place.wcs, beam, place.matrix_deg, image.header_sha256)
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    """First HDU with an image in it, checked for completeness."""
-    with warnings.catch_warnings():
-        # Truncation is checked below, and non-standard cards are read as well as they can be.
-        warnings.simplefilter("ignore", VerifyWarning)
-        warnings.simplefilter("ignore", AstropyUserWarning)
-        try:
-            file = path.open("rb")
-        except OSError as error:
-            raise _unreadable(error) from error
-        with file:  # Given a path, astropy leaves a file open that it cannot read.
-            _check_axes(path, 0)
-            try:
-                # Memory-mapped where it can be: pixels with BSCALE, BZERO or BLANK cannot.
-                hdus = fits.open(file, mode="readonly")
-            except OSError as error:
-                raise _not_fits(path, error) from error
-            except Exception as error:
-                raise _damaged(error) from error
-            with hdus:
-                yield _legible_image(path, hdus)
+def _opened(source: SourceFile) -> Iterator[FitsFile]:
+    with named(source.name), open_fits(source) as file:
+        yield file
 
 
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Put the name of the file before the message of what is wrong with it, all in one line."""
-    try:
-        yield
-    except ImageError as error:
-        msg = one_line(f"{path.name}: {error.message}")
-        raise ImageError(
-            msg, reason=error.reason, passing=error.passing, **error.details
-        ) from error
+def _find_image(file: FitsFile, rules_of: RulesOf) -> tuple[_ImageHdu, str, ImagesConfig]:
+    """The HDU that is the image, its telescope, and the settings for this telescope.
 
-
-def _legible_image(path: Path, hdus: fits.HDUList) -> Any:  # noqa: ANN401 - as below
-    """First HDU with an image in it, all cards of its header read once.
-
-    Headers are read one after the other, and their cards as they are asked for. Of damaged ones
-    astropy raises whatever it stumbles over.
+    Which HDU it is may depend on the telescope, and this is said in the header of the first one.
     """
-    try:
-        hdu = _first_image(path, hdus)
-        hdu.header.tostring()
-    except (ImageError, MemoryError):
-        raise
-    except OSError as error:
-        raise _not_fits(path, error) from error
-    except Exception as error:
-        raise _damaged(error) from error
-    return hdu
+    first = next(iter(file.hdus()))
+    said = first.header.text(_TELESCOPE)
+    image = None
+    if not said:
+        image = _chosen_image(file, _FIRST)
+        said = image.header.text(_TELESCOPE)
+    rules = rules_of(said)
+    if image is None or rules.hdu != _FIRST:
+        image = _chosen_image(file, rules.hdu)
+    telescope = read_telescope(image.header, rules.header)
+    assumed = Assumed(rules.assume, file.source.location, telescope)
+    name = assumed.fill("telescope_name", telescope or None) or ""
+    return image, telescope, rules if name == said else rules_of(name)
 
 
-def _first_image(path: Path, hdus: fits.HDUList) -> Any:  # noqa: ANN401 - one of three classes of astropy without types
-    for hdu in _each(path, hdus):
-        if not isinstance(hdu, _IMAGE_HDUS) or hdu.header.get("NAXIS", 0) < 2:
-            continue
-        shape = [hdu.header.get(f"NAXIS{axis + 1}", 0) for axis in range(hdu.header["NAXIS"])]
-        if min(shape) < 1:
-            continue
-        if math.prod(shape[2:]) > 1:
-            msg = (
-                f"it holds {math.prod(shape[2:])} planes ({' x '.join(map(str, shape))}); "
-                "write the planes as files of their own"
-            )
-            raise ImageError(msg, reason="several planes")
-        if not _is_compressed(hdu):
-            _check_complete(path, hdu, shape)
-        return hdu
-    size = path.stat().st_size
-    if size % _BLOCK and not _is_compressed(hdus[0]):  # What astropy cannot read on, it leaves out.
-        msg = f"the file is truncated within a header ({size} bytes); copy it again"
-        raise ImageError(msg, reason="truncated", size=size)
-    msg = "it holds no image (no HDU with two or more axes)"
+def _chosen_image(file: FitsFile, which: int | str) -> _ImageHdu:
+    """The HDU of a number or an EXTNAME, or the first one that is an image."""
+    first: Hdu | None = None
+    names = []
+    for hdu in file.hdus():
+        first = first or hdu
+        name = hdu.header.text("EXTNAME")
+        names.append(f"{hdu.number} {name}".rstrip() + (" (image)" if hdu.is_image else ""))
+        if which == _FIRST:
+            if hdu.is_image:
+                return _with_inherited(hdu, first)
+        elif which == hdu.number or str(which).upper() == name.upper():
+            if hdu.is_image:
+                return _with_inherited(hdu, first)
+            msg = f"its HDU {which} is no image with two or more axes"
+            raise ImageError(msg, reason="no image")
+    wanted = "" if which == _FIRST else f", and none of images.hdu = {which!r}"
+    msg = f"it holds no image (no HDU with two or more axes{wanted}); it has {', '.join(names)}"
     raise ImageError(msg, reason="no image")
 
 
-def _each(path: Path, hdus: fits.HDUList) -> Iterator[Any]:
-    """HDUs one after the other; what would stop astropy for ever is found before it reads on."""
-    before = -1
-    for hdu in hdus:
-        place = hdu.fileinfo()
-        if place["hdrLoc"] <= before:  # Sizes below zero lead it round in circles.
-            msg = "its header is damaged: it announces data of negative size"
-            raise ImageError(msg, reason="bad header")
-        before = place["hdrLoc"]
-        yield hdu
-        _check_axes(path, place["datLoc"] + place["datSpan"])
+def _with_inherited(hdu: Hdu, first: Hdu) -> _ImageHdu:
+    """Add what an extension inherits from the first header (INHERIT = T)."""
+    if hdu.number == 0 or hdu.header.get("INHERIT") is not True:
+        return _ImageHdu(hdu, hdu.header, hdu.header_sha256)
+    header = Header({**first.header.values, **hdu.header.values}, hdu.header.history)
+    both = hashlib.sha256(first.raw + hdu.raw).hexdigest()
+    return _ImageHdu(hdu, header, both)
 
 
-def _check_axes(path: Path, place: int) -> None:
-    """Raise if the header that begins there announces so many axes that astropy never ends."""
-    if place < 0:
-        return
-    with path.open("rb") as file:
-        file.seek(place)
-        axes = _AXES.search(file.read(_BLOCK))
-    if axes is not None and int(axes[1]) > _AXES_MAX:
+def _check_size(file: FitsFile, hdu: Hdu, rules: ImagesConfig) -> None:
+    nx, ny = hdu.shape[:2]
+    if nx * ny > rules.max_pixels:
         msg = (
-            f"its header is damaged: it announces {int(axes[1])} axes, and FITS allows {_AXES_MAX}"
+            f"its header announces {nx} x {ny} pixels, more than images.max_pixels = "
+            f"{rules.max_pixels}"
         )
-        raise ImageError(msg, reason="bad header")
+        raise ImageError(msg, reason="too many pixels", nx=nx, ny=ny)
+    file.check_whole(hdu)
 
 
-def _is_compressed(hdu: Any) -> bool:  # noqa: ANN401 - as above
-    """Whether the whole file is packed (gzip and the like): then its size says nothing.
-
-    Not asked of the list of HDUs, which would read all of them, round in circles perhaps.
-    """
-    return hdu.fileinfo()["file"].compression is not None
+def _stokes(chosen: ChosenPlane, assumed: Assumed) -> int:
+    letter = None if chosen.stokes is None else str(chosen.stokes)
+    found = assumed.fill("stokes", letter)
+    return 1 if found is None else STOKES_CODES.get(found) or int(found)
 
 
-def _check_complete(path: Path, hdu: Any, shape: list[int]) -> None:  # noqa: ANN401 - as above
-    if isinstance(hdu, fits.CompImageHDU):
-        return  # Its tiles are checked when they are unpacked.
-    needed = hdu.fileinfo()["datLoc"] + abs(hdu.header["BITPIX"]) // 8 * math.prod(shape)
-    size = path.stat().st_size
-    if size < needed:
-        msg = (
-            f"the file is truncated: it has {size} bytes, its header announces "
-            f"{needed}; copy it again"
-        )
-        raise ImageError(msg, reason="truncated", size=size, needed=needed)
-
-
-def _not_fits(path: Path, error: OSError) -> ImageError:
-    with path.open("rb") as file:
-        start = file.read(6)
-    size = path.stat().st_size
-    if not start:
-        return ImageError("the file is empty", reason="empty file")
-    if start == b"SIMPLE":
-        msg = f"the file is truncated within its header ({size} bytes); copy it again"
-        return ImageError(msg, reason="truncated", size=size)
-    detail = str(error).split(".")[0]
-    return ImageError(f"it is not a FITS file ({detail})", reason="not a FITS file")
-
-
-def _damaged(error: Exception) -> ImageError:
-    msg = f"its header is damaged ({type(error).__name__}: {error}); copy the file again"
-    return ImageError(msg, reason="bad header")
-
-
-def _unreadable(error: OSError) -> ImageError:
-    msg = f"the file cannot be read: {error.strerror or error}"
-    gone = isinstance(error, FileNotFoundError)
-    return ImageError(msg, reason="no such file" if gone else "unreadable file", passing=True)
+def _beam(
+    header: Header,
+    rules: ImagesConfig,
+    assumed: Assumed,
+    table: BeamTable | None,
+    chosen: ChosenPlane,
+    place: Place,
+) -> Beam:
+    """Beam of a plane, by the north of ICRS."""
+    beam = read_beam(header, rules.header, assumed, table, chosen)
+    return replace(beam, bpa_deg=beam.bpa_deg + place.turn_deg)

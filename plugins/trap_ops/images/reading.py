@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from trap_ops.config.model import ImagesConfig
-from trap_ops.errors import ImageError
-from trap_ops.images import casa, fits, remote
+from trap_ops.images import casa, fits, remote, structure
 from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.images.addresses import is_address
 from trap_ops.images.files import SourceFile, confine, local_file
 from trap_ops.images.fits import OpenImage
 from trap_ops.records.images import ImageFile, ImageRow, Plane
-from trap_ops.records.names import one_line
 
-# Settings by TELESCOP: how a header is read depends on who wrote it.
-RulesOf = Callable[[str], ImagesConfig]
+RulesOf = fits.RulesOf
 
 
 def read_headers(location: str, rules_of: RulesOf, access: Access = LOCAL_ONLY) -> list[ImageFile]:
@@ -45,12 +40,13 @@ def read_headers(location: str, rules_of: RulesOf, access: Access = LOCAL_ONLY) 
     if is_address(location):
         with remote.partial_file(location, access) as source:
             return fits.read_headers(source, rules_of)
-    with _named(location):
-        if not _is_table(location, access):
-            return fits.read_headers(_local(location, access), rules_of)
-        size, mtime_ns = casa.directory_status(Path(location))
-        found = fits.read_headers(casa.header_source(Path(location)), rules_of)
-    return [replace(image, file_size=size, file_mtime_ns=mtime_ns) for image in found]
+    if not _is_table(location, access):
+        return fits.read_headers(_local(location, access), rules_of)
+    now = _table_status(location)
+    with structure.named(now.name):
+        source = casa.header_source(Path(location))
+    found = fits.read_headers(source, rules_of)
+    return [replace(image, file_size=now.size, file_mtime_ns=now.mtime_ns) for image in found]
 
 
 def read_image(
@@ -85,12 +81,11 @@ def read_image_and_checksum(
         with remote.copied_file(location, access) as (copy, digest):
             return fits.read_image(copy, plane, rules), digest
     digest = content_sha256(location, access) if checksum else ""
-    with _named(location):
-        if _is_table(location, access):
-            source = casa.image_source(Path(location), plane)
-        else:
-            source = _local(location, access)
-        return fits.read_image(source, plane, rules), digest
+    if not _is_table(location, access):
+        return fits.read_image(_local(location, access), plane, rules), digest
+    with structure.named(Path(location).name):
+        source = casa.image_source(Path(location), plane)
+    return fits.read_image(source, plane, rules), digest
 
 
 def read_registered(row: ImageRow, rules: ImagesConfig, access: Access = LOCAL_ONLY) -> OpenImage:
@@ -108,8 +103,20 @@ def read_registered(row: ImageRow, rules: ImagesConfig, access: Access = LOCAL_O
         return read_image(row.path, row.plane, rules, access)
     with remote.copied_file(row.path, access) as (copy, digest):
         if copy.size != row.file_size or row.content_sha256 not in {None, "", digest}:
-            raise _changed(row.path, row.file_size, copy.size)
+            raise structure.changed(copy, row.file_size)
         return fits.read_image(copy, row.plane, rules)
+
+
+def check_header(row: ImageRow, image: OpenImage, access: Access = LOCAL_ONLY) -> None:
+    """Check that the header that was read is the one that was registered.
+
+    Raises
+    ------
+    ImageError
+        If it is not: beam, time and place of the image are those of another file.
+    """
+    if image.header_sha256 != row.header_sha256:
+        raise structure.changed(_status(row.path, access), row.file_size)
 
 
 def content_sha256(location: str, access: Access = LOCAL_ONLY) -> str:
@@ -123,10 +130,10 @@ def content_sha256(location: str, access: Access = LOCAL_ONLY) -> str:
     if is_address(location):
         with remote.copied_file(location, access) as (_, digest):
             return digest
-    with _named(location):
-        if _is_table(location, access):
-            return casa.content_sha256(Path(location))
-        return fits.content_sha256(_local(location, access))
+    if not _is_table(location, access):
+        return structure.content_sha256(_local(location, access))
+    with structure.named(Path(location).name):
+        return casa.content_sha256(Path(location))
 
 
 def check_unchanged(
@@ -139,22 +146,28 @@ def check_unchanged(
     ImageError
         If its content differs, or it has gone.
     """
-    now_size, now_mtime_ns = _status(location, access)
-    if (now_size, now_mtime_ns) == (size, mtime_ns) and mtime_ns:
+    now = _status(location, access)
+    if (now.size, now.mtime_ns) == (size, mtime_ns) and mtime_ns:
         return
-    if now_size != size or (sha256 and content_sha256(location, access) != sha256):
-        raise _changed(location, size, now_size)
+    if now.size != size or (sha256 and content_sha256(location, access) != sha256):
+        raise structure.changed(now, size)
 
 
-def _status(location: str, access: Access) -> tuple[int, int]:
+def _status(location: str, access: Access) -> SourceFile:
+    """Size and time of a file as it is now."""
     if is_address(location):
         with remote.partial_file(location, access) as source:
-            return source.size, source.mtime_ns
-    with _named(location):
-        if _is_table(location, access):
-            return casa.directory_status(Path(location))
-        source = _local(location, access)
-        return source.size, source.mtime_ns
+            return source
+    if _is_table(location, access):
+        return _table_status(location)
+    return _local(location, access)
+
+
+def _table_status(location: str) -> SourceFile:
+    path = Path(location)
+    with structure.named(path.name):
+        size, mtime_ns = casa.directory_status(path)
+    return SourceFile(location, path.name, size, mtime_ns, lambda: casa.header_source(path).open())
 
 
 def _is_table(location: str, access: Access) -> bool:
@@ -165,40 +178,6 @@ def _is_table(location: str, access: Access) -> bool:
 
 
 def _local(location: str, access: Access) -> SourceFile:
-    return local_file(Path(location), access.data_roots)
-
-
-def _changed(location: str, before: int, now: int) -> ImageError:
-    msg = (
-        f"{one_line(location.rpartition('/')[2])}: the file has changed since it was registered "
-        f"(it had {before} bytes, it has {now}); put the old file back, or use another dataset "
-        "for the new one"
-    )
-    return ImageError(msg, reason="file changed", passing=True)
-
-
-@contextmanager
-def _named(location: str) -> Iterator[None]:
-    """Put the name of the file before the message of what is wrong with it, all in one line."""
-    name = location.rpartition("/")[2]
-    try:
-        yield
-    except ImageError as error:
-        if error.message.startswith((one_line(name), one_line(location))):
-            raise
-        msg = one_line(f"{name}: {error.message}")
-        raise ImageError(
-            msg, reason=error.reason, passing=error.passing, **error.details
-        ) from error
-
-
-__all__ = [
-    "OpenImage",
-    "RulesOf",
-    "check_unchanged",
-    "content_sha256",
-    "read_headers",
-    "read_image",
-    "read_image_and_checksum",
-    "read_registered",
-]
+    path = Path(location)
+    with structure.named(path.name):
+        return local_file(path, access.data_roots)

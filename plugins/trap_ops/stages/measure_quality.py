@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from trap_ops.errors import ImageError
-from trap_ops.images.reading import content_sha256, read_image
+from trap_ops.images.reading import check_header, content_sha256, read_image
 from trap_ops.records.images import ImageQuality, ImageRow
 from trap_ops.records.runs import StageReport
 from trap_ops.science.quality import measure
@@ -47,8 +47,9 @@ def _measure_one(context: StageContext, row: ImageRow, key: str) -> None:
     rules = context.run.configuration.images
     try:
         checksum = content_sha256(row.path, context.access)
-        pixels = read_image(row.path, row.plane, rules, context.access).pixels
-        quality = measure(pixels, settings.rms_clip_sigma, settings.rms_fraction)
+        image = read_image(row.path, row.plane, rules, context.access)
+        check_header(row, image)
+        quality = measure(image.pixels, settings.rms_clip_sigma, settings.rms_fraction)
         outcome = Outcome(STAGE, str(row.id), row.id, DONE, key)
     except ImageError as error:
         # A file that is there but broken still has a checksum; one that has gone has none.

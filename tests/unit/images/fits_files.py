@@ -8,6 +8,14 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from trap_ops.config.model import ImagesConfig
+from trap_ops.errors import ImageError
+from trap_ops.images import reading
+from trap_ops.images.cards import Header
+from trap_ops.images.fits import OpenImage
+from trap_ops.images.reading import read_headers
+from trap_ops.records.images import ImageFile, Plane
+
 PIXEL_DEG = 5.0 / 3600.0
 CARDS: dict[str, Any] = {
     "CTYPE1": "RA---SIN",
@@ -41,6 +49,41 @@ def header(changes: dict[str, Any] | None = None, history: tuple[str, ...] = ())
     for line in history:
         made.add_history(line)
     return made
+
+
+def cards(changes: dict[str, Any] | None = None, history: tuple[str, ...] = ()) -> Header:
+    """The same header as the pipeline reads it."""
+    return parsed(header(changes, history))
+
+
+def parsed(made: fits.Header) -> Header:
+    """A header as the pipeline reads it."""
+    return Header.parse(made.tostring().encode("ascii"))
+
+
+def rules_of(_: str) -> ImagesConfig:
+    """Settings as they come."""
+    return ImagesConfig()
+
+
+def read_header(path: Path) -> ImageFile:
+    """What the header of a file with one image says."""
+    (made,) = read_headers(str(path), rules_of)
+    return made
+
+
+def read_image(path: Path) -> OpenImage:
+    """The image of a file with one."""
+    return reading.read_image(str(path), read_plane(path), ImagesConfig())
+
+
+def read_plane(path: Path) -> Plane:
+    """The plane that is the image; where the header cannot be read, the one that should be."""
+    try:
+        return read_header(path).plane
+    except ImageError:
+        first = path.read_bytes()[:2880] if path.is_file() else b""
+        return Plane(1 if b"NAXIS   =                    0" in first else 0)
 
 
 def pixels(shape: tuple[int, ...] = (24, 32)) -> np.ndarray:

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from trap_ops.errors import ImageError
-from trap_ops.images.fits import read_header, read_image
 from trap_ops.science.geometry import geometry, pixel_beam
 from trap_ops.science.quality import measure
-from unit.images.fits_files import write
+from unit.images.fits_files import read_header, read_image, write
 
 NUMBERS = (
     *("1E300", "-1E300", "1E-300", "1E-320", "1E308", "1E400", "-1", "0", "-0.0", "1", "2", "3"),

@@ -8,40 +8,60 @@ from typing import Any
 import pytest
 from astropy.io import fits
 
+from trap_ops.config.headers import HeaderConfig
 from trap_ops.errors import ImageError
-from trap_ops.images.header import (
-    read_beam,
-    read_frequency,
-    read_stokes,
-    read_telescope,
-    read_times,
-    read_unit,
-)
+from trap_ops.images import beams, frequencies, times
+from trap_ops.images import header as of_header
+from trap_ops.images.assumed import Assumed
+from trap_ops.images.cards import Header
+from trap_ops.images.planes import read_stokes
 from trap_ops.records.images import Beam
-from unit.images.fits_files import header
+from unit.images.fits_files import cards, header, parsed
 
 FREQ_AXIS = {"CTYPE3": "FREQ", "CRVAL3": 60e6, "CDELT3": 4e6, "CRPIX3": 1.0}
+C = 299792458.0
+RULES = HeaderConfig()
 STOKES_AXIS = {"CTYPE4": "STOKES", "CRVAL4": 1.0, "CDELT4": 1.0, "CRPIX4": 1.0}
+
+
+def read_beam(made: Header) -> Beam:
+    return beams.read_beam(made, RULES, Assumed())
+
+
+def read_frequency(made: Header) -> tuple[float, float, list[str]]:
+    return frequencies.read_frequency(made, RULES, Assumed())
+
+
+def read_times(made: Header) -> tuple[datetime, float, list[str]]:
+    return times.read_times(made, RULES, Assumed())
+
+
+def read_telescope(made: Header) -> str:
+    return of_header.read_telescope(made, RULES)
+
+
+def read_unit(made: Header) -> tuple[float, list[str]]:
+    return of_header.read_unit(made, RULES, Assumed())
 
 
 # ---- The beam.
 
 
 def test_beam_of_the_keywords() -> None:
-    assert read_beam(header()) == Beam(30 / 3600, 20 / 3600, 40.0)
+    assert read_beam(cards()) == Beam(30 / 3600, 20 / 3600, 40.0)
 
 
 def test_a_beam_written_the_wrong_way_round_is_turned() -> None:
-    made = read_beam(header({"BMAJ": 0.01, "BMIN": 0.02, "BPA": 10.0}))
+    made = read_beam(cards({"BMAJ": 0.01, "BMIN": 0.02, "BPA": 10.0}))
     assert made == Beam(0.02, 0.01, 100.0)
 
 
 def test_a_beam_written_as_text_is_read() -> None:
-    assert read_beam(header({"BMAJ": "0.02", "BMIN": "1E-2", "BPA": "5"})) == Beam(0.02, 0.01, 5.0)
+    assert read_beam(cards({"BMAJ": "0.02", "BMIN": "1E-2", "BPA": "5"})) == Beam(0.02, 0.01, 5.0)
 
 
 def test_a_round_beam_needs_no_angle() -> None:
-    assert read_beam(header({"BMAJ": 0.02, "BMIN": 0.02, "BPA": None})) == Beam(0.02, 0.02, 0.0)
+    assert read_beam(cards({"BMAJ": 0.02, "BMIN": 0.02, "BPA": None})) == Beam(0.02, 0.02, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -64,21 +84,21 @@ def test_a_round_beam_needs_no_angle() -> None:
 )
 @pytest.mark.parametrize("absent", ["BMAJ", "BMIN", "BPA"])
 def test_beam_of_the_history(history: tuple[str, ...], beam: Beam, absent: str) -> None:
-    made = read_beam(header({absent: None}, history))
+    made = read_beam(cards({absent: None}, history))
     assert (made.bmaj_deg, made.bmin_deg, made.bpa_deg) == pytest.approx(
         (beam.bmaj_deg, beam.bmin_deg, beam.bpa_deg), rel=1e-12
     )
 
 
 def test_keywords_come_before_the_history() -> None:
-    assert read_beam(header(history=("BMAJ= 2 BMIN= 1 BPA= 3",))).bpa_deg == 40.0
+    assert read_beam(cards(history=("BMAJ= 2 BMIN= 1 BPA= 3",))).bpa_deg == 40.0
 
 
 @pytest.mark.parametrize("absent", ["BMAJ", "BMIN", "BPA"])
 @pytest.mark.parametrize("history", [(), ("AIPS CLEAN BMAJ= 9 BMIN= 8",)])
 def test_no_beam(absent: str, history: tuple[str, ...]) -> None:
     with pytest.raises(ImageError, match=absent) as raised:
-        read_beam(header({absent: None}, history))
+        read_beam(cards({absent: None}, history))
     assert raised.value.reason == "no beam"
     assert raised.value.details["missing"] == [absent]
 
@@ -97,7 +117,7 @@ def test_no_beam(absent: str, history: tuple[str, ...]) -> None:
 )
 def test_what_is_not_a_beam(changes: dict[str, float]) -> None:
     with pytest.raises(ImageError, match="not a beam") as raised:
-        read_beam(header(changes))
+        read_beam(cards(changes))
     assert raised.value.reason == "bad beam"
 
 
@@ -118,29 +138,36 @@ def test_what_is_not_a_beam(changes: dict[str, float]) -> None:
         (FREQ_AXIS | {"CRVAL3": 60.0, "CDELT3": 4.0, "CUNIT3": "MHz"}, 60e6, 4e6),
         (FREQ_AXIS | {"CRVAL3": 1.4, "CDELT3": 0.1, "CUNIT3": "GHz", "CRPIX3": 2.0}, 1.3e9, 1e8),
         (FREQ_AXIS | {"CRVAL3": 6e4, "CDELT3": 4e3, "CUNIT3": "kHz"}, 60e6, 4e6),
-        # What is no frequency in hertz is passed over: RESTFRQ with RESTBW.
-        (FREQ_AXIS | {"CTYPE3": "VOPT"}, 150e6, 2e6),
+        # An optical velocity, of RESTFRQ: 60e6 m/s, and 4e6 m/s wide.
+        (
+            FREQ_AXIS | {"CTYPE3": "VOPT"},
+            150e6 / (1 + 60e6 / C),
+            150e6 / (1 + 58e6 / C) - 150e6 / (1 + 62e6 / C),
+        ),
+        # What cannot be read is passed over: RESTFRQ with RESTBW.
         (FREQ_AXIS | {"CUNIT3": "m/s"}, 150e6, 2e6),
         (FREQ_AXIS | {"CRVAL3": 0.0}, 150e6, 2e6),
         (FREQ_AXIS | {"CRVAL3": None}, 150e6, 2e6),
         ({}, 150e6, 2e6),
         ({"RESTBW": -2e6}, 150e6, 2e6),
+        # Of an axis without a width, that of the keyword.
+        (FREQ_AXIS | {"CDELT3": 0.0}, 60e6, 2e6),
         ({"RESTFRQ": None, "RESTFREQ": 140e6}, 140e6, 2e6),
         ({"RESTFRQ": 0.0, "RESTFREQ": 140e6}, 140e6, 2e6),
         ({"RESTFREQ": 140e6}, 150e6, 2e6),
     ],
 )
 def test_frequency(changes: dict[str, Any], frequency_hz: float, bandwidth_hz: float) -> None:
-    frequency, bandwidth, notes = read_frequency(header(changes))
+    frequency, bandwidth, notes = read_frequency(cards(changes))
     assert (frequency, bandwidth) == pytest.approx((frequency_hz, bandwidth_hz), rel=1e-12)
     assert notes == []
 
 
 @pytest.mark.parametrize(
-    "changes", [{"RESTBW": None}, {"RESTBW": 0.0}, FREQ_AXIS | {"CDELT3": 0.0}]
+    "changes", [{"RESTBW": None}, {"RESTBW": 0.0}, FREQ_AXIS | {"CDELT3": 0.0, "RESTBW": None}]
 )
 def test_a_missing_bandwidth_is_one_mhz(changes: dict[str, Any]) -> None:
-    _, bandwidth, notes = read_frequency(header(changes))
+    _, bandwidth, notes = read_frequency(cards(changes))
     assert bandwidth == 1e6
     assert notes == ["no bandwidth: taken as 1 MHz"]
 
@@ -148,7 +175,7 @@ def test_a_missing_bandwidth_is_one_mhz(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("changes", [{"RESTFRQ": None}, {"RESTFRQ": -1.0}, {"RESTFRQ": "unknown"}])
 def test_no_frequency(changes: dict[str, Any]) -> None:
     with pytest.raises(ImageError, match="no frequency") as raised:
-        read_frequency(header(changes))
+        read_frequency(cards(changes))
     assert raised.value.reason == "no frequency"
 
 
@@ -168,14 +195,14 @@ def test_no_frequency(changes: dict[str, Any]) -> None:
 )
 def test_what_is_not_a_frequency(changes: dict[str, Any]) -> None:
     with pytest.raises(ImageError, match="frequency is not one") as raised:
-        read_frequency(header(changes))
+        read_frequency(cards(changes))
     assert raised.value.reason == "bad frequency"
 
 
 def test_a_unit_of_the_spectral_axis_without_value_is_hertz() -> None:
     made = header(FREQ_AXIS)
     made["CUNIT3"] = fits.card.UNDEFINED
-    assert read_frequency(made)[0] == 60e6
+    assert read_frequency(parsed(made))[0] == 60e6
 
 
 # ---- Stokes.
@@ -184,7 +211,7 @@ def test_a_unit_of_the_spectral_axis_without_value_is_hertz() -> None:
 @pytest.mark.parametrize(
     ("changes", "stokes"),
     [
-        ({}, 1),
+        ({}, None),
         (STOKES_AXIS, 1),
         (STOKES_AXIS | {"CRVAL4": 4.0}, 4),
         # The image is the first plane of its axis.
@@ -196,8 +223,8 @@ def test_a_unit_of_the_spectral_axis_without_value_is_hertz() -> None:
         ({"CTYPE4": "STOKES"}, 1),
     ],
 )
-def test_stokes(changes: dict[str, Any], stokes: int) -> None:
-    assert read_stokes(header(changes)) == stokes
+def test_stokes(changes: dict[str, Any], stokes: int | None) -> None:
+    assert read_stokes(cards(changes)) == stokes
 
 
 @pytest.mark.parametrize(
@@ -206,7 +233,7 @@ def test_stokes(changes: dict[str, Any], stokes: int) -> None:
 )
 def test_what_is_not_stokes(changes: dict[str, Any]) -> None:
     with pytest.raises(ImageError, match="no Stokes parameter") as raised:
-        read_stokes(header(STOKES_AXIS | changes))
+        read_stokes(cards(STOKES_AXIS | changes))
     assert raised.value.reason == "bad Stokes"
 
 
@@ -219,7 +246,7 @@ def test_what_is_not_stokes(changes: dict[str, Any]) -> None:
 )
 def test_telescope(value: object, telescope: str) -> None:
     """No more of it than the results database can keep."""
-    assert read_telescope(header({"TELESCOP": value})) == telescope
+    assert read_telescope(cards({"TELESCOP": value})) == telescope
 
 
 # ---- Times.
@@ -248,13 +275,13 @@ def test_telescope(value: object, telescope: str) -> None:
     ],
 )
 def test_start(date_obs: object, start: datetime) -> None:
-    assert read_times(header({"DATE-OBS": date_obs}))[0] == start
+    assert read_times(cards({"DATE-OBS": date_obs}))[0] == start
 
 
 @pytest.mark.parametrize("date_obs", [None, "", "  ", fits.card.UNDEFINED])
 def test_no_start(date_obs: object) -> None:
-    with pytest.raises(ImageError, match="no DATE-OBS") as raised:
-        read_times(header({"DATE-OBS": date_obs}))
+    with pytest.raises(ImageError, match="no start time") as raised:
+        read_times(cards({"DATE-OBS": date_obs}))
     assert raised.value.reason == "no start time"
 
 
@@ -270,7 +297,7 @@ def test_no_start(date_obs: object) -> None:
 )
 def test_a_start_that_cannot_be_read(date_obs: object) -> None:
     with pytest.raises(ImageError, match="not a date") as raised:
-        read_times(header({"DATE-OBS": date_obs}))
+        read_times(cards({"DATE-OBS": date_obs}))
     assert raised.value.reason == "no start time"
     assert raised.value.details["date_obs"] == str(date_obs)
 
@@ -294,7 +321,7 @@ def test_a_start_that_cannot_be_read(date_obs: object) -> None:
     ],
 )
 def test_time_scales(timesys: str | None, earlier_s: float) -> None:
-    start, integration, notes = read_times(header({"TIMESYS": timesys}))
+    start, integration, notes = read_times(cards({"TIMESYS": timesys}))
     earlier = (datetime(2012, 4, 6, 3, 42) - start).total_seconds()
     assert earlier == pytest.approx(earlier_s, abs=0.002 if timesys == "TDB" else 2e-6)
     # The end is in UTC whatever the start is in.
@@ -304,26 +331,26 @@ def test_time_scales(timesys: str | None, earlier_s: float) -> None:
 
 def test_a_start_outside_the_calendar_in_utc() -> None:
     with pytest.raises(ImageError, match="not a date") as raised:
-        read_times(header({"DATE-OBS": "0001-01-01T00:00:01", "TIMESYS": "TT"}))
+        read_times(cards({"DATE-OBS": "0001-01-01T00:00:01", "TIMESYS": "TT"}))
     assert raised.value.reason == "no start time"
 
 
 def test_leap_seconds_that_nobody_knows_yet() -> None:
     """Of a time far ahead those known are taken, and nothing is said of them."""
-    start, _, _ = read_times(header({"DATE-OBS": "2900-01-01", "TIMESYS": "TAI"}))
+    start, _, _ = read_times(cards({"DATE-OBS": "2900-01-01", "TIMESYS": "TAI"}))
     assert datetime(2899, 12, 31, 23, 59) < start < datetime(2899, 12, 31, 23, 59, 24)
 
 
 def test_a_start_within_a_leap_second_is_the_second_after_it() -> None:
     # TAI - UTC was 36 s until the leap second at the end of 2016.
-    made = header({"DATE-OBS": "2017-01-01T00:00:36.5", "TIMESYS": "TAI"})
+    made = cards({"DATE-OBS": "2017-01-01T00:00:36.5", "TIMESYS": "TAI"})
     assert read_times(made)[0] == datetime(2017, 1, 1, 0, 0, 0, 500000)
 
 
 def test_an_unknown_time_scale_is_taken_as_utc_and_noted() -> None:
-    start, _, notes = read_times(header({"TIMESYS": "GPS"}))
+    start, _, notes = read_times(cards({"TIMESYS": "LOCAL"}))
     assert start == datetime(2012, 4, 6, 3, 42)
-    assert notes == ["TIMESYS 'GPS' is unknown: DATE-OBS taken as UTC"]
+    assert notes == ["time scale 'LOCAL' is unknown: dates taken as UTC"]
 
 
 @pytest.mark.parametrize(
@@ -337,15 +364,17 @@ def test_an_unknown_time_scale_is_taken_as_utc_and_noted() -> None:
         ({"END_UTC": "9999-12-31T23:59:59-05:00"}, 0.0, True),
         ({"END_UTC": fits.card.UNDEFINED}, 0.0, True),
         ({"END_UTC": "2012-04-06T03:41:59"}, 0.0, True),
-        ({"TAU_TIME": -1.0}, 0.0, True),
+        # What cannot be one is passed over.
+        ({"TAU_TIME": -1.0}, 600.0, False),
+        ({"TAU_TIME": -1.0, "END_UTC": None}, 0.0, True),
         # An instant is one without a duration that is known to be 0.
         ({"END_UTC": "2012-04-06T03:42:00"}, 0.0, False),
     ],
 )
 def test_integration_time(changes: dict[str, Any], integration_s: float, *, noted: bool) -> None:
-    _, integration, notes = read_times(header(changes))
+    _, integration, notes = read_times(cards(changes))
     assert integration == integration_s
-    assert notes == (["no integration time (TAU_TIME, END_UTC): taken as 0 s"] if noted else [])
+    assert notes == (["no integration time: taken as 0 s"] if noted else [])
 
 
 # ---- Units.
@@ -375,12 +404,12 @@ def test_integration_time(changes: dict[str, Any], integration_s: float, *, note
     ],
 )
 def test_units(unit: str, factor: float) -> None:
-    assert read_unit(header({"BUNIT": unit})) == (factor, [])
+    assert read_unit(cards({"BUNIT": unit})) == (factor, [])
 
 
 @pytest.mark.parametrize("unit", [None, "", "  ", fits.card.UNDEFINED])
 def test_a_missing_unit_is_jansky_per_beam(unit: object) -> None:
-    assert read_unit(header({"BUNIT": unit})) == (1.0, ["no BUNIT: pixels taken as Jy/beam"])
+    assert read_unit(cards({"BUNIT": unit})) == (1.0, ["no BUNIT: pixels taken as Jy/beam"])
 
 
 @pytest.mark.parametrize(
@@ -401,6 +430,6 @@ def test_a_missing_unit_is_jansky_per_beam(unit: object) -> None:
 )
 def test_what_is_no_brightness_per_beam(unit: str) -> None:
     with pytest.raises(ImageError, match="are needed") as raised:
-        read_unit(header({"BUNIT": unit}))
+        read_unit(cards({"BUNIT": unit}))
     assert raised.value.reason == "unit"
     assert raised.value.details["unit"] == unit

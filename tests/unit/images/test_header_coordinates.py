@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trap_ops.errors import ImageError
-from trap_ops.images.header import celestial_wcs, pixel_matrix, sky_of_field
+from trap_ops.images.cards import Header
+from trap_ops.images.frames import celestial_wcs, pixel_matrix, sky_of_field
 from trap_ops.science.sky_plane import linearise
-from unit.images.fits_files import PIXEL_DEG, header
+from unit.images.fits_files import PIXEL_DEG, cards, header, parsed
 
 # The other axes of an image.
 FREQ_AXIS = {"CTYPE3": "FREQ", "CRVAL3": 60e6, "CDELT3": 4e6, "CRPIX3": 1.0}
@@ -22,7 +23,7 @@ STOKES_AXIS = {"CTYPE4": "STOKES", "CRVAL4": 1.0, "CDELT4": 1.0, "CRPIX4": 1.0}
 
 
 def test_celestial_axes() -> None:
-    wcs = celestial_wcs(header(FREQ_AXIS | STOKES_AXIS))
+    wcs = celestial_wcs(cards(FREQ_AXIS | STOKES_AXIS))
     assert wcs.naxis == 2
     ra, dec = wcs.wcs_pix2world(16.0, 12.0, 0)
     assert (float(ra), float(dec)) == pytest.approx((123.0, 10.0), abs=1e-12)
@@ -31,13 +32,13 @@ def test_celestial_axes() -> None:
 
 
 def test_a_rotation_and_units_come_into_the_pixel_matrix() -> None:
-    rotated = celestial_wcs(header({"CROTA2": 30.0}))
+    rotated = celestial_wcs(cards({"CROTA2": 30.0}))
     c, s = math.cos(math.radians(30.0)), math.sin(math.radians(30.0))
     # FITS paper II, eq. 186 for CROTA: x = CDELT1 p cos - CDELT2 q sin, and so on.
     expected = PIXEL_DEG * np.array([[-c, -s], [-s, c]])
     np.testing.assert_allclose(pixel_matrix(rotated, 32, 24), expected, rtol=1e-12)
     in_rad = celestial_wcs(
-        header(
+        cards(
             {"CUNIT1": "rad", "CUNIT2": "rad", "CRVAL1": 2.0, "CRVAL2": 0.2}
             | {"CDELT1": -2e-5, "CDELT2": 2e-5}
         )
@@ -49,13 +50,13 @@ def test_a_rotation_and_units_come_into_the_pixel_matrix() -> None:
 
 def test_a_cd_matrix_stands_for_the_pixel_sizes() -> None:
     changes = {"CDELT1": None, "CDELT2": None, "CD1_1": -0.01, "CD2_2": 0.01, "CD1_2": 0.002}
-    matrix = pixel_matrix(celestial_wcs(header(changes)), 32, 24)
+    matrix = pixel_matrix(celestial_wcs(cards(changes)), 32, 24)
     np.testing.assert_allclose(matrix, [[-0.01, 0.002], [0.0, 0.01]], rtol=1e-12)
 
 
 def test_a_zenithal_projection_may_be_turned_by_lonpole() -> None:
     """A beam's angle counts from celestial north, which LONPOLE moves away from +y."""
-    made = celestial_wcs(header({"LONPOLE": 150.0, "CRVAL2": 39.0}))
+    made = celestial_wcs(cards({"LONPOLE": 150.0, "CRVAL2": 39.0}))
     north, at = made.wcs_world2pix([[123.0, 39.0 + 1e-4], [123.0, 39.0]], 0)
     x, y = (north - at) / 1e-4
     c, s = math.cos(math.radians(30.0)), math.sin(math.radians(30.0))
@@ -74,7 +75,7 @@ def test_zenithal_pixels_at_the_reference_point(
 ) -> None:
     """By differences on the sky."""
     types = {"CTYPE1": f"RA---{projection}", "CTYPE2": f"DEC--{projection}", "CRVAL2": dec}
-    made = celestial_wcs(header(types | changes))
+    made = celestial_wcs(cards(types | changes))
     expected = linearise(made, np.array([16.0]), np.array([12.0]))[2][0]
     # The least that a pixel can be mistaken for: its side squared, in radians.
     np.testing.assert_allclose(pixel_matrix(made, 32, 24), expected, atol=1e-4 * PIXEL_DEG)
@@ -84,7 +85,7 @@ def test_zenithal_pixels_at_the_reference_point(
 
 def test_the_north_pole_as_reference_point() -> None:
     """The default of LONPOLE is another there; north is +y all the same, as just beside it."""
-    made = celestial_wcs(header({"CRVAL2": 90.0}))
+    made = celestial_wcs(cards({"CRVAL2": 90.0}))
     assert made.wcs.lonpole == 0.0
     np.testing.assert_allclose(
         pixel_matrix(made, 32, 24), PIXEL_DEG * np.array([[-1, 0], [0, 1]]), rtol=1e-12
@@ -94,7 +95,7 @@ def test_the_north_pole_as_reference_point() -> None:
 def test_other_projections_have_the_pixels_of_the_image_centre() -> None:
     """A plate carrée about the equator has narrow pixels far from it."""
     types = {"CTYPE1": "RA---CAR", "CTYPE2": "DEC--CAR", "CRVAL2": 0.0}
-    made = celestial_wcs(header(types | {"CRPIX2": 13.0 - 39.0 / PIXEL_DEG}))
+    made = celestial_wcs(cards(types | {"CRPIX2": 13.0 - 39.0 / PIXEL_DEG}))
     cosine = math.cos(math.radians(39.0))
     np.testing.assert_allclose(
         pixel_matrix(made, 32, 24), PIXEL_DEG * np.array([[-cosine, 0], [0, 1]]), atol=1e-12
@@ -115,7 +116,7 @@ def test_what_are_no_pixels(changes: dict[str, float]) -> None:
     if "CD1_1" in changes:
         changes = changes | dict.fromkeys(("CDELT1", "CDELT2"))
     with pytest.raises(ImageError, match="no parallelogram on the sky") as raised:
-        pixel_matrix(celestial_wcs(header(changes)), 32, 24)
+        pixel_matrix(celestial_wcs(cards(changes)), 32, 24)
     assert raised.value.reason == "no coordinates"
 
 
@@ -123,25 +124,25 @@ def test_what_are_no_pixels(changes: dict[str, float]) -> None:
 def test_what_does_not_place_an_image_does_not_spoil_its_place(key: str) -> None:
     """Of some keywords (CNPIX1) wcslib does not fail but crashes, and with it the run."""
     np.testing.assert_allclose(
-        pixel_matrix(celestial_wcs(header({key: 7})), 32, 24)[1, 1], PIXEL_DEG, rtol=1e-12
+        pixel_matrix(celestial_wcs(cards({key: 7})), 32, 24)[1, 1], PIXEL_DEG, rtol=1e-12
     )
 
 
 @pytest.mark.parametrize("ctype", ["XXX", "TAB"])
 def test_a_projection_that_is_not_known_is_refused(ctype: str) -> None:
     with pytest.raises(ImageError, match="cannot be read") as raised:
-        celestial_wcs(header({"CTYPE1": f"RA---{ctype}", "CTYPE2": f"DEC--{ctype}"}))
+        celestial_wcs(cards({"CTYPE1": f"RA---{ctype}", "CTYPE2": f"DEC--{ctype}"}))
     assert raised.value.reason == "no coordinates"
 
 
 @pytest.mark.parametrize("key", ["CUNIT1", "CUNIT2", "RADESYS", "EQUINOX"])
 def test_what_may_be_missing(key: str) -> None:
-    celestial_wcs(header({key: None}))
+    celestial_wcs(cards({key: None}))
 
 
 @pytest.mark.parametrize("changes", [{"EQUINOX": 2000.0}, {"RADESYS": "FK5"}, {"EPOCH": 2000.0}])
 def test_coordinates_of_2000(changes: dict[str, Any]) -> None:
-    celestial_wcs(header(changes))
+    celestial_wcs(cards(changes))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_coordinates_of_2000(changes: dict[str, Any]) -> None:
 def test_an_image_without_its_place_on_the_sky_is_refused(key: str) -> None:
     """Astropy itself assumes 0 for a missing place and 1 degree for a missing pixel size."""
     with pytest.raises(ImageError) as raised:
-        celestial_wcs(header({key: None}))
+        celestial_wcs(cards({key: None}))
     assert raised.value.reason == "no coordinates"
 
 
@@ -160,13 +161,13 @@ def test_a_place_that_is_not_a_number_is_refused(key: str, value: object) -> Non
     """Astropy passes over text and assumes 0."""
     made = header()
     if isinstance(value, float):  # A card may hold 1E400, which reads as infinite.
-        made = fits.Header.fromstring(
-            made.tostring().replace(_card(made, key), f"{key:8}= 1E400".ljust(80))
-        )
+        text = made.tostring().replace(_card(made, key), f"{key:8}= 1E400".ljust(80))
+        read = Header.parse(text.encode())
     else:
         made[key] = value
+        read = parsed(made)
     with pytest.raises(ImageError, match=key) as raised:
-        celestial_wcs(made)
+        celestial_wcs(read)
     assert raised.value.reason == "no coordinates"
 
 
@@ -176,7 +177,7 @@ def _card(made: fits.Header, key: str) -> str:
 
 def test_a_pixel_size_of_zero_is_refused() -> None:
     with pytest.raises(ImageError) as raised:
-        celestial_wcs(header({"CDELT1": 0.0}))
+        celestial_wcs(cards({"CDELT1": 0.0}))
     assert raised.value.reason == "no coordinates"
 
 
@@ -190,31 +191,14 @@ def test_a_pixel_size_of_zero_is_refused() -> None:
 )
 def test_celestial_axes_must_be_the_first_two(changes: dict[str, Any]) -> None:
     with pytest.raises(ImageError) as raised:
-        celestial_wcs(header(changes))
+        celestial_wcs(cards(changes))
     assert raised.value.reason == "no coordinates"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"CTYPE1": "GLON-SIN", "CTYPE2": "GLAT-SIN"},
-        {"CTYPE1": "DEC--SIN", "CTYPE2": "RA---SIN", "CRVAL1": 10.0},
-        {"EQUINOX": 1950.0},
-        {"EPOCH": 1950.0},
-        {"RADESYS": "FK4"},
-        {"RADESYS": "FK5", "EQUINOX": 1975.0},
-    ],
-)
-def test_other_coordinate_systems_are_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(ImageError, match="only RA/DEC in ICRS or FK5 J2000") as raised:
-        celestial_wcs(header(changes))
-    assert raised.value.reason == "coordinate system"
 
 
 @pytest.mark.parametrize("crval1", [-10.0, 350.0, 710.0])
 def test_right_ascensions_are_wrapped(crval1: float) -> None:
     """WSClean writes CRVAL1 from -180 to 180."""
-    ra, _ = sky_of_field(celestial_wcs(header({"CRVAL1": crval1})), 32, 24)
+    ra, _ = sky_of_field(celestial_wcs(cards({"CRVAL1": crval1})), 32, 24)
     half = 16.5 * PIXEL_DEG / math.cos(math.radians(10.0))
     assert ra[0] == pytest.approx(350.0, abs=1e-9)
     assert ra[1] == pytest.approx(350.0 + half, rel=1e-5)
@@ -222,14 +206,14 @@ def test_right_ascensions_are_wrapped(crval1: float) -> None:
 
 
 def test_corners_across_0h_are_wrapped() -> None:
-    ra, _ = sky_of_field(celestial_wcs(header({"CRVAL1": 0.0})), 32, 24)
+    ra, _ = sky_of_field(celestial_wcs(cards({"CRVAL1": 0.0})), 32, 24)
     assert 0.0 < ra[1] < 0.1
     assert 359.9 < ra[2] < 360.0
 
 
 def test_the_centre_is_half_a_pixel_beyond_the_middle() -> None:
     """Pixel (nx/2, ny/2) counted from 0, as in the classic system."""
-    wcs = celestial_wcs(header())
+    wcs = celestial_wcs(cards())
     ra, dec = sky_of_field(wcs, 32, 24)
     assert (ra[0], dec[0]) == pytest.approx((123.0, 10.0), abs=1e-9)
     ra, dec = sky_of_field(wcs, 33, 25)
@@ -239,7 +223,7 @@ def test_the_centre_is_half_a_pixel_beyond_the_middle() -> None:
 
 @given(st.sampled_from([(0, 0), (1, 0), (0, 1), (1, 1)]))
 def test_corners_are_the_outer_edges_of_pixels(corner: tuple[int, int]) -> None:
-    wcs = celestial_wcs(header())
+    wcs = celestial_wcs(cards())
     ra, dec = sky_of_field(wcs, 32, 24)
     x, y = corner[0] * 32 - 0.5, corner[1] * 24 - 0.5
     expected = wcs.wcs_pix2world(x, y, 0)
@@ -249,7 +233,7 @@ def test_corners_are_the_outer_edges_of_pixels(corner: tuple[int, int]) -> None:
 
 def test_corners_off_the_sky_are_nan_and_a_centre_off_it_is_refused() -> None:
     """A SIN image with pixels of 5 deg shows the whole hemisphere."""
-    wcs = celestial_wcs(header({"CDELT1": -5.0, "CDELT2": 5.0, "CRVAL2": 90.0}))
+    wcs = celestial_wcs(cards({"CDELT1": -5.0, "CDELT2": 5.0, "CRVAL2": 90.0}))
     ra, dec = sky_of_field(wcs, 32, 24)
     assert all(math.isnan(value) for value in ra[1:])
     assert math.isfinite(ra[0] + dec[0])
