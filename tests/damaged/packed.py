@@ -93,7 +93,7 @@ def _bombs() -> Iterator[Damaged]:
     yield of_bytes("bomb-behind.fits.gz", _packed(many) + zeros, (*PACKED, "no image"))
     second = header(cards={"SIMPLE": "T", "BITPIX": "8", "NAXIS": "1", "NAXIS1": str(10**10)})
     content = _packed(second) + zeros + _packed(extension() + WHOLE[5760:])
-    yield of_bytes("bomb-between.fits.gz", content, (*PACKED, "no image"), may_pass=True)
+    yield of_bytes("bomb-between.fits.gz", content, (*PACKED, "no image", "too large"), may_pass=True)
 
 
 @cache

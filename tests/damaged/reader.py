@@ -191,7 +191,8 @@ ACTIONS: dict[str, Callable[[str], dict[str, Any]]] = {
 
 def _answer(action: str, path: str) -> dict[str, Any]:
     """Act on a path; tell what became of it, how long it took and how much memory."""
-    Path("/proc/self/clear_refs").write_text("5")  # The peak begins anew.
+    if os.geteuid() != NOBODY:  # Who has become nobody may not.
+        Path("/proc/self/clear_refs").write_text("5")  # The peak begins anew.
     before, started = _memory_mb("VmRSS"), time.perf_counter()
     try:
         found = ACTIONS[action](path)
@@ -232,7 +233,10 @@ def _until_one_ends_it(
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _child(tasks, writing, before)
+        try:
+            _child(tasks, writing, before)
+        finally:
+            os._exit(1)
     os.close(writing)
     with open(reading, "rb") as pipe:  # noqa: PTH123 - a descriptor
         results: list[dict[str, Any]] = [json.loads(line) for line in pipe]
@@ -241,6 +245,9 @@ def _until_one_ends_it(
         ended_by = signal.Signals(os.WTERMSIG(status))
         word = "hang" if ended_by == signal.SIGALRM else "crash"
         results.append(UNKNOWN | {"outcome": "fault", "reason": word, "message": ended_by.name})
+    elif len(results) < len(tasks):
+        msg = f"the process ended with {os.waitstatus_to_exitcode(status)}"
+        results.append(UNKNOWN | {"outcome": "fault", "reason": "end", "message": msg})
     return results
 
 

@@ -186,7 +186,7 @@ def _absurd_sizes() -> Iterator[Damaged]:
     yield of_bytes(
         "sparse-channels.fits",
         header({"NAXIS3": "1000000", "NAXIS4": "100"}),
-        ("several planes", *TOO_LARGE),
+        ("several planes", "bad Stokes", *TOO_LARGE),
         size=10**13,
     )
 

@@ -69,8 +69,8 @@ FATES: dict[Callable[[Path, Path], None], set[str]] = {
     _grow: CHANGED,
     _replace: CHANGED,
     _become_a_page: CHANGED | {"not a FITS file"},
-    _become_a_pipe: CHANGED | {"unreadable file"},
-    _become_a_directory: CHANGED | {"unreadable file"},
+    _become_a_pipe: CHANGED | {"unreadable file", "not a file"},
+    _become_a_directory: CHANGED | {"unreadable file", "not a file"},
     _link_to_itself: {"unreadable file"},
 }
 PLAN = SeriesPlan(
