@@ -186,4 +186,3 @@ def _problem_of_path(path: str) -> str:
         if plain == path:
             return ""
         path = plain
-

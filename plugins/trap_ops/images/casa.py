@@ -272,7 +272,7 @@ class _Pieces(io.RawIOBase):
         self._place = max(base + offset, 0)
         return self._place
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer
         count = max(min(len(buffer), self._size - self._place), 0)
         made = memoryview(buffer).cast("B")[:count]
         made[:] = bytes(count)
@@ -284,4 +284,3 @@ class _Pieces(io.RawIOBase):
                 made[first - self._place : last - self._place] = source
         self._place += count
         return count
-
