@@ -180,10 +180,9 @@ def _problem_of_path(path: str) -> str:
         parts = path.rstrip("/").split("/") if path.rstrip("/") else []
         if path.endswith("//") or any(part in {"", ".", ".."} for part in parts):
             return "its path must have no empty part, '.' or '..'"
-        if "\\" in path or _CONTROL.search(path):
-            return "its path must have neither '\\' nor characters that cannot be seen"
+        if re.search(r"[\\?#]", path) or _CONTROL.search(path):
+            return r"its path must have none of '?', '#', '\', and no characters that are unseen"
         plain = unquote(path)
         if plain == path:
             return ""
         path = plain
-

@@ -108,8 +108,12 @@ def image_source(path: Path, plane: Plane) -> SourceFile:
         axes = axes_of(table.getkeywords(), _shape(table))
         head, *rest, size = _pieces(path, table, axes)
         index = plane.index or (0,) * (len(axes.sizes) - 2)
+        sizes = axes.sizes[:1:-1]
+        if len(index) != len(sizes) or any(i >= n for i, n in zip(index, sizes, strict=True)):
+            msg = f"it has no plane {index}: its further axes have {sizes or 'no'} planes"
+            raise ImageError(msg, reason="no such plane")
         pixels = _pixels(path, table, axes, index)
-        number = int(np.ravel_multi_index(index, axes.sizes[:1:-1])) if index else 0
+        number = int(np.ravel_multi_index(index, sizes)) if index else 0
         start = len(head.data) + number * pixels.nbytes
         return _source(path, [head, _Piece(start, pixels.data.cast("B")), *rest, size])
 
@@ -272,7 +276,7 @@ class _Pieces(io.RawIOBase):
         self._place = max(base + offset, 0)
         return self._place
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer
         count = max(min(len(buffer), self._size - self._place), 0)
         made = memoryview(buffer).cast("B")[:count]
         made[:] = bytes(count)
@@ -284,4 +288,3 @@ class _Pieces(io.RawIOBase):
                 made[first - self._place : last - self._place] = source
         self._place += count
         return count
-

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -281,7 +282,7 @@ def _even(pixels: FloatArray, worlds: FloatArray) -> tuple[float, float, float]:
 def _stokes_cards(record: Mapping[str, Any]) -> dict[str, Any]:
     names = [str(name) for name in record["stokes"]]
     codes = [_STOKES.get(name, 0) for name in names]
-    steps = {second - first for first, second in zip(codes, codes[1:], strict=False)} or {1}
+    steps = {second - first for first, second in pairwise(codes)} or {1}
     if 0 in codes or len(steps) > 1:
         msg = (
             f"its Stokes axis holds {', '.join(names)}, which FITS cannot express in even steps; "
@@ -304,7 +305,7 @@ def _time_cards(obsdate: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def date_of_mjd(mjd: float) -> str:
-    """Date and time of a modified Julian day, to the microsecond; no zone of the machine is in it."""
+    """Date and time of a modified Julian day, to the microsecond, in the scale of the day."""
     return (_MJD_0 + timedelta(days=mjd)).isoformat(timespec="microseconds")
 
 

@@ -18,7 +18,7 @@ _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a directory, and no CASA table",
+    stat.S_IFDIR: "a directory without a CASA table",
 }
 
 
@@ -86,8 +86,9 @@ def check_regular(mode: int) -> None:
         If it is a socket, a pipe, a device or a directory.
     """
     if not stat.S_ISREG(mode):
-        msg = f"it is {_KINDS.get(stat.S_IFMT(mode), 'no file')}, and no image can be in it"
-        raise ImageError(msg, reason="not a file")
+        kind = _KINDS.get(stat.S_IFMT(mode), "no file")
+        msg = f"the file cannot be read: it is {kind}, and no image can be in it"
+        raise ImageError(msg, reason="unreadable file")
 
 
 def confine(path: Path, data_roots: Sequence[str]) -> Path:
@@ -104,7 +105,9 @@ def confine(path: Path, data_roots: Sequence[str]) -> Path:
         msg = f"{shown_path(path)}: is a link that leads back to itself; remove it"
         raise ImageError(msg, reason="unreadable file") from error
     if data_roots and not _is_below(resolved, data_roots):
-        msg = f"{shown_path(path)}: leads outside the data roots of this site ({_named(data_roots)})"
+        msg = (
+            f"{shown_path(path)}: leads outside the data roots of this site ({_named(data_roots)})"
+        )
         raise ImageError(msg, reason="outside the data roots")
     return resolved
 

@@ -104,13 +104,11 @@ def partial_file(location: str, access: Access) -> Iterator[SourceFile]:
     address = _confined(location, access)
     with _told(address):
         system, path = file_system(address, access)
-        status = _status(system, path, address)
+        status = _status(system, path)
     with tempfile.TemporaryFile(dir=_scratch(access)) as copy:
         parts = _Parts(system, path, status, address, copy)
         try:
-            yield SourceFile(
-                address.text, address.name, status.size, status.mtime_ns, parts.opened
-            )
+            yield SourceFile(address.text, address.name, status.size, status.mtime_ns, parts.opened)
         except Exception:
             if parts.failure is not None:
                 raise parts.failure from None
@@ -130,7 +128,7 @@ def copied_file(location: str, access: Access) -> Iterator[tuple[SourceFile, str
     with tempfile.TemporaryFile(dir=_scratch(access)) as copy:
         with _told(address):
             system, path = file_system(address, access)
-            status = _status(system, path, address)
+            status = _status(system, path)
             checksum = _copy(system, path, status.size, copy)
         yield (
             SourceFile(
@@ -223,7 +221,7 @@ class _PartsReader(io.RawIOBase):
         self._place = place
         return place
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer
         if self._place >= self._parts.status.size:
             return 0
         number, offset = divmod(self._place, _BLOCK_BYTES)
@@ -239,7 +237,9 @@ def _confined(location: str, access: Access) -> Address:
     return address
 
 
-def _listed(address: Address, suffixes: Sequence[str], access: Access, *, pattern: bool) -> list[str]:
+def _listed(
+    address: Address, suffixes: Sequence[str], access: Access, *, pattern: bool
+) -> list[str]:
     """Addresses on S3: the file itself, what is in the directory, or what fits the pattern."""
     system, path = file_system(address, access)
     wanted = tuple(suffix.lower() for suffix in suffixes)
@@ -264,7 +264,7 @@ def _glob(system: Any, path: str) -> dict[str, Any]:  # noqa: ANN401 - fsspec ha
     return found
 
 
-def _status(system: Any, path: str, address: Address) -> _Status:  # noqa: ANN401 - as above
+def _status(system: Any, path: str) -> _Status:  # noqa: ANN401 - as above
     info = system.info(path)
     if info.get("type") == "directory":
         msg = "it is a directory; name its files, or write a slash at its end"
@@ -272,7 +272,9 @@ def _status(system: Any, path: str, address: Address) -> _Status:  # noqa: ANN40
     if info.get("size") is None:
         msg = "its server does not say how large it is, so a copy could not be known to be whole"
         raise ImageError(msg, reason="no size")
-    return _Status(int(info["size"]), _mtime_ns(info.get("LastModified") or info.get("Last-Modified")))
+    return _Status(
+        int(info["size"]), _mtime_ns(info.get("LastModified") or info.get("Last-Modified"))
+    )
 
 
 def _mtime_ns(time: datetime | str | None) -> int:
@@ -305,7 +307,7 @@ def _copy(system: Any, path: str, size: int, file: BinaryIO) -> str:  # noqa: AN
 
 
 # How files are read once from beginning to end.
-_STREAMED = {
+_STREAMED: dict[str, dict[str, Any]] = {
     "https": {"block_size": 0},
     "s3": {"block_size": _COPY_BYTES, "cache_type": "none"},
 }
@@ -317,7 +319,7 @@ def _protocol(system: Any) -> str:  # noqa: ANN401 - as above
 
 def _reopened(file: BinaryIO) -> BinaryIO:
     """Another handle on a file without a name, at its beginning."""
-    return open(f"/proc/self/fd/{file.fileno()}", "rb")  # noqa: PTH123, SIM115
+    return open(f"/proc/self/fd/{file.fileno()}", "rb")  # noqa: PTH123
 
 
 def _scratch(access: Access) -> str | None:

@@ -24,6 +24,20 @@ _CODES = {
     "ExpiredToken": 403,
     "InvalidToken": 403,
 }
+# By class of Python, or by a part of the name of a library's class. The first that fits counts.
+_KINDS: tuple[tuple[tuple[type[Exception], ...], str, str, str], ...] = (
+    ((TimeoutError,), "Timeout", "unreachable", "the server does not answer in time"),
+    ((FileNotFoundError,), "NotFound$", "no such file", "the server has no such file"),
+    ((PermissionError,), "NoCredentials", "access refused", "the server refuses access"),
+    ((), "Certificate|SSL", "unreachable", "the server's certificate is not trusted"),
+    (
+        (),
+        "Payload|Incomplete|Disconnected|ResponseStreaming",
+        "unreachable",
+        "the transfer ended early",
+    ),
+    ((ConnectionError,), "Connect|DNS", "unreachable", "its server cannot be reached"),
+)
 _ADVICE = {
     "access refused": "check the connection trap_images",
     "no such file": "check the address",
@@ -63,18 +77,9 @@ def _explained(error: BaseException) -> tuple[str, str] | None:
     if status:
         return "unreachable", f"the server answers with an error ({status})"
     name = type(error).__name__
-    if isinstance(error, TimeoutError) or "Timeout" in name:
-        return "unreachable", "the server does not answer in time"
-    if isinstance(error, FileNotFoundError):
-        return "no such file", "the server has no such file"
-    if isinstance(error, PermissionError) or name == "NoCredentialsError":
-        return "access refused", "the server refuses access"
-    if re.search("Certificate|SSL", name):
-        return "unreachable", "the server's certificate is not trusted"
-    if re.search("Payload|Incomplete|Disconnected|ResponseStreaming", name):
-        return "unreachable", "the transfer ended early"
-    if re.search("Connect|DNSError", name) or isinstance(error, ConnectionError):
-        return "unreachable", "its server cannot be reached"
+    for kinds, names, reason, words in _KINDS:
+        if isinstance(error, kinds) or re.search(names, name):
+            return reason, words
     return None
 
 
