@@ -11,7 +11,7 @@ from damaged.cards import header, noise, padded, pixels
 from damaged.reader import read_all
 
 PIXELS = padded(pixels(noise()))
-# Each of these ends a process that gives all cards to astropy 7.2's WCS: it takes text for a number.
+# Each of these ends a process that gives all cards to astropy's WCS: text, or T and F, for numbers.
 DEADLY = {
     **dict.fromkeys(("CNPIX1", "CNPIX2", "PPO1", "PPO3", "PPO6"), "'x'"),
     **dict.fromkeys(("AMDX1", "AMDY1", "AMDX20", "AMDY20"), "'x'"),

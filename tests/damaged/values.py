@@ -110,7 +110,7 @@ def _broken_cards() -> Iterator[Damaged]:
         "only-slash": b"BMAJ    = / 0.0083",
     }.items():
         content = image({"BMAJ": None}, extra=(line,))
-        reasons = (*BROAD[beam], "bad header")  # What is in the card, or how it is written.
+        reasons = (*BROAD[beam], "bad header")  # The beam, or the card.
         yield of_bytes(f"card-{name}.fits", content, reasons, "BMAJ|beam|printable")
     for name, line in {
         "no-equals": b"BMAJ      0.0083",
