@@ -67,7 +67,12 @@ def odd_names() -> list[Damaged]:
         *("*.fits", "x" * 250 + ".fits", os.fsdecode(b"latin-\xe4.fits"), "a::b?c#d.fits"),
     )
     return [
-        Damaged(name, lambda path: path.write_bytes(b"no FITS"), frozenset({"not a FITS file"}))
+        # What is in the file, or a name that the results database has no room for.
+        Damaged(
+            name,
+            lambda path: path.write_bytes(b"no FITS"),
+            frozenset({"not a FITS file", "file name"}),
+        )
         for name in names
     ]
 

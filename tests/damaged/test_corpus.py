@@ -9,36 +9,33 @@ from pathlib import Path
 
 import pytest
 
-from damaged.corpus import corpus
 from damaged.files import HEADER, PIXELS, QUALITY, Damaged
 from damaged.reader import Result, read_all
 from trap_ops.records.names import one_line
+
+pytestmark = pytest.mark.slow
 
 # Beyond what the reader has before: a few copies of the largest of the small images, and blocks.
 MEMORY_MB = 96.0
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Damaged, Result]]:
+def results(damaged_files: list[tuple[Damaged, Path]]) -> list[tuple[Damaged, Result]]:
     """What became of each file of the corpus."""
-    directory = tmp_path_factory.mktemp("damaged")
-    cases = corpus()
-    for case in cases:
-        case.make(directory / case.name)
-    return results_of(cases, directory)
+    return results_of(damaged_files)
 
 
-def results_of(cases: list[Damaged], directory: Path) -> list[tuple[Damaged, Result]]:
-    """Read cases that are in a directory; what is forbidden is not so to root."""
-    forbidden = [case for case in cases if case.name.startswith("forbidden")]
-    others = [case for case in cases if case not in forbidden]
-    found = read_all([directory / case.name for case in others])
+def results_of(made: list[tuple[Damaged, Path]]) -> list[tuple[Damaged, Result]]:
+    """Read files; what is forbidden as a user to whom it is, which root is not."""
+    forbidden = [(case, path) for case, path in made if case.name.startswith("forbidden")]
+    others = [pair for pair in made if pair not in forbidden]
+    found = read_all([path for _, path in others])
     if forbidden:
+        directory = forbidden[0][1].parent
         for parent in (directory, *directory.parents[:2]):
             parent.chmod(0o755)
-        paths = [directory / case.name for case in forbidden]
-        found += read_all(paths, nobody=os.geteuid() == 0)
-    return list(zip([*others, *forbidden], found, strict=True))
+        found += read_all([path for _, path in forbidden], nobody=os.geteuid() == 0)
+    return [(case, result) for (case, _), result in zip([*others, *forbidden], found, strict=True)]
 
 
 def faults(results: list[tuple[Damaged, Result]]) -> list[str]:
