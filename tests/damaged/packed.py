@@ -20,9 +20,23 @@ from damaged.files import PIXELS, Damaged, of_bytes, readable
 
 WHOLE = image()
 NO_FITS = ("not a FITS file",)
-BROKEN = ("bad gzip file", "truncated", "bad header", "unreadable pixels", "unreadable file", "not a FITS file")
+BROKEN = (
+    "bad gzip file",
+    "truncated",
+    "bad header",
+    "unreadable pixels",
+    "unreadable file",
+    "not a FITS file",
+)
 # Of a file that can be told from FITS by its beginning, or that is unpacked and then read.
-PACKED = ("bad gzip file", "not a FITS file", "bad header", "truncated", "unreadable file", "unreadable pixels")
+PACKED = (
+    "bad gzip file",
+    "not a FITS file",
+    "bad header",
+    "truncated",
+    "unreadable file",
+    "unreadable pixels",
+)
 TOO_LARGE = ("too many pixels",)
 
 
@@ -48,9 +62,7 @@ def _gzip() -> Iterator[Damaged]:
         )
     for size in (len(whole) - 9, len(whole) - 8, len(whole) - 1):  # No pixel is cut.
         reasons = ("truncated", "unreadable pixels")
-        yield of_bytes(
-            f"cut-at-{size}.fits.gz", whole[:size], reasons, stage=PIXELS, may_pass=True
-        )
+        yield of_bytes(f"cut-at-{size}.fits.gz", whole[:size], reasons, stage=PIXELS, may_pass=True)
     for place in (0, 1, 2, 3, 20, 60, 200, 3000, len(whole) // 2, len(whole) - 1000):
         broken = bytearray(whole)
         broken[place] ^= 0xFF
@@ -58,9 +70,7 @@ def _gzip() -> Iterator[Damaged]:
         yield of_bytes(name, bytes(broken), BROKEN, stage=PIXELS, may_pass=place == 3)
     checksum = bytearray(whole)
     checksum[-6] ^= 1
-    yield of_bytes(
-        "checksum-wrong.fits.gz", bytes(checksum), BROKEN, stage=PIXELS, may_pass=True
-    )
+    yield of_bytes("checksum-wrong.fits.gz", bytes(checksum), BROKEN, stage=PIXELS, may_pass=True)
     yield of_bytes("only-magic.fits.gz", b"\x1f\x8b", BROKEN, stage=PIXELS)
     yield of_bytes("empty-inside.fits.gz", _packed(b""), (*BROKEN, "empty file"), stage=PIXELS)
     yield of_bytes("text-inside.fits.gz", _packed(b"no FITS\n" * 500), PACKED, "FITS|header")
@@ -93,7 +103,9 @@ def _bombs() -> Iterator[Damaged]:
     yield of_bytes("bomb-behind.fits.gz", _packed(many) + zeros, (*PACKED, "no image"))
     second = header(cards={"SIMPLE": "T", "BITPIX": "8", "NAXIS": "1", "NAXIS1": str(10**10)})
     content = _packed(second) + zeros + _packed(extension() + WHOLE[5760:])
-    yield of_bytes("bomb-between.fits.gz", content, (*PACKED, "no image", "too large"), may_pass=True)
+    yield of_bytes(
+        "bomb-between.fits.gz", content, (*PACKED, "no image", "too large"), may_pass=True
+    )
 
 
 @cache
@@ -123,7 +135,14 @@ def _tiles() -> Iterator[Damaged]:
     for size in (data, data + 8, data + 300, data + 3000, (data + len(whole)) // 2):
         reasons = ("truncated", "unreadable pixels", "bad header")
         yield of_bytes(f"cut-at-{size}.fits.fz", whole[:size], reasons, stage=PIXELS)
-    broken = ("bad header", "unreadable pixels", "no image", "truncated", "no coordinates", *TOO_LARGE)
+    broken = (
+        "bad header",
+        "unreadable pixels",
+        "no image",
+        "truncated",
+        "no coordinates",
+        *TOO_LARGE,
+    )
     for key, values in {
         "ZNAXIS1": ("0", "-1", "1000000000", "128", "'x'", str(2**63)),
         "ZNAXIS2": ("0", "-1", "1000000000", "128", "'x'", str(2**63)),
@@ -199,4 +218,3 @@ def _other_formats() -> Iterator[Damaged]:
     }.items():
         may_pass = name in {"xz", "bz2"}
         yield of_bytes(f"{name}.fits", content, PACKED, stage=PIXELS, may_pass=may_pass)
-

@@ -44,7 +44,7 @@ def damaged_places() -> list[Damaged]:
         Damaged("full-directory.fits", full_directory, UNREADABLE, "director"),
         Damaged("directory.fits.gz", Path.mkdir, UNREADABLE, "director"),
         Damaged("socket.fits", _socket, UNREADABLE, "socket"),
-        Damaged("pipe.fits", lambda path: os.mkfifo(path), UNREADABLE, "pipe"),
+        Damaged("pipe.fits", os.mkfifo, UNREADABLE, "pipe"),
         Damaged("nothing-device.fits", linked("/dev/null"), UNREADABLE, "device"),
         Damaged("zeros-device.fits", linked("/dev/zero"), UNREADABLE, "device"),
         Damaged("random-device.fits", linked("/dev/urandom"), UNREADABLE, "device"),
@@ -52,7 +52,7 @@ def damaged_places() -> list[Damaged]:
         Damaged("link-to-itself.fits", to_itself, UNREADABLE, "link|read"),
         Damaged("links-to-each-other.fits", to_each_other, UNREADABLE, "link|read"),
         Damaged("link-to-nothing.fits", linked("/nowhere/a.fits"), GONE, "No such file|link"),
-        Damaged("never-there.fits", lambda path: None, GONE, "No such file"),
+        Damaged("never-there.fits", _nothing, GONE, "No such file"),
         Damaged("forbidden.fits", forbidden, UNREADABLE, "Permission denied"),
         Damaged("forbidden-directory.fits", forbidden_directory, UNREADABLE, "denied|director"),
     ]
@@ -62,8 +62,19 @@ def odd_names() -> list[Damaged]:
     """Whole files whose names must not break a line, a log or a table."""
     names = (
         *("new\nline.fits", "bell\a.fits", "escape\x1b[31m.fits", "tab\t.fits", " blank .fits"),
-        *("-rf.fits", "'; DROP TABLE image; --.fits", "<script>alert(1)</script>.fits".replace("/", "")),
-        *("%s%n{0}.fits", "$(reboot).fits", "日本.fits", "\u202etsif.fits", "\x7f.fits", "a[0].fits"),
+        *(
+            "-rf.fits",
+            "'; DROP TABLE image; --.fits",
+            "<script>alert(1)</script>.fits".replace("/", ""),
+        ),
+        *(
+            "%s%n{0}.fits",
+            "$(reboot).fits",
+            "日本.fits",
+            "\u202etsif.fits",
+            "\x7f.fits",
+            "a[0].fits",
+        ),
         *("*.fits", "x" * 250 + ".fits", os.fsdecode(b"latin-\xe4.fits"), "a::b?c#d.fits"),
     )
     return [
@@ -75,6 +86,10 @@ def odd_names() -> list[Damaged]:
         )
         for name in names
     ]
+
+
+def _nothing(path: Path) -> None:
+    """What vanished before it was read."""
 
 
 def _socket(path: Path) -> None:

@@ -1,8 +1,8 @@
 """Reads files in a process of its own, and tells what became of each.
 
-Run as a program: paths come in by JSON on standard input, results go out as a line of JSON each. The
-process that reads is forked from one that has imported everything, and again for the rest of the
-files if one of them ends it: thousands of files take seconds, and none ends the tests.
+Run as a program: paths come in by JSON on standard input, results go out as a line of JSON each.
+The process that reads is forked from one that has imported everything, and again for the rest of
+the files if one of them ends it: thousands of files take seconds, and none ends the tests.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _answer(action: str, path: str) -> dict[str, Any]:
     before, started = _memory_mb("VmRSS"), time.perf_counter()
     try:
         found = ACTIONS[action](path)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a fault to report
         found = {"outcome": "fault", "reason": type(error).__name__, "message": str(error)}
     except SystemExit:
         found = {"outcome": "fault", "reason": "SystemExit"}
@@ -274,7 +274,7 @@ def _serve() -> None:
     while tasks:
         results = _until_one_ends_it(tasks, before)
         for result in results:
-            print(json.dumps(result), flush=True)
+            sys.stdout.write(json.dumps(result) + "\n")
         tasks = tasks[len(results) :]
 
 

@@ -95,14 +95,15 @@ def _axes() -> Iterator[Damaged]:
         key = f"NAXIS{axis}"
         for value in ("0", "-1", "-64", "'x'", "T", "", "64.5", "NAN"):
             name = f"{key.lower()}-{value or 'undefined'}.fits".replace("'", "")
-            yield of_bytes(
-                name, image({key: value}), (*BAD, *NO_IMAGE), "header|no image|NAXIS"
-            )
+            yield of_bytes(name, image({key: value}), (*BAD, *NO_IMAGE), "header|no image|NAXIS")
         for value in ("100", "129", "1000000", "99999999999"):
             reasons = (*CUT, *TOO_LARGE)
             yield of_bytes(f"{key.lower()}-{value}.fits", image({key: value}), reasons)
         yield of_bytes(
-            f"{key.lower()}-missing.fits", image({key: None}), (*BAD, *NO_IMAGE), "NAXIS|header|no im"
+            f"{key.lower()}-missing.fits",
+            image({key: None}),
+            (*BAD, *NO_IMAGE),
+            "NAXIS|header|no im",
         )
     for value in (2**31, 2**63 - 1, 2**63, 2**64, 2**64 + 64, 10**30):
         changes = {"NAXIS1": str(value), "NAXIS2": str(value)}
@@ -176,9 +177,7 @@ def _absurd_sizes() -> Iterator[Damaged]:
             yield of_bytes(name, content, TOO_LARGE, "pixels", size=size)
     yield of_bytes(
         "sparse-scaled.fits",
-        header(
-            {"NAXIS1": "100000", "NAXIS2": "100000", "BITPIX": "8", "BSCALE": "2.0", **FINE}
-        ),
+        header({"NAXIS1": "100000", "NAXIS2": "100000", "BITPIX": "8", "BSCALE": "2.0", **FINE}),
         TOO_LARGE,
         "pixels",
         size=10**10 + 5760,
@@ -221,7 +220,9 @@ def _units() -> Iterator[Damaged]:
         "simple-false.fits", image({"SIMPLE": "F"}), (*BAD, "not a FITS file"), may_pass=True
     )
     yield of_bytes("simple-missing.fits", image({"SIMPLE": None}), ("not a FITS file", *BAD))
-    yield of_bytes("extension-first.fits", extension() + LAST, ("not a FITS file", *BAD), may_pass=True)
+    yield of_bytes(
+        "extension-first.fits", extension() + LAST, ("not a FITS file", *BAD), may_pass=True
+    )
     yield of_bytes(
         "unknown-extension.fits",
         EMPTY_PRIMARY + extension("NOSUCH") + LAST,
@@ -237,4 +238,6 @@ def _units() -> Iterator[Damaged]:
     yield of_bytes(
         "shifted-by-one.fits", b" " + WHOLE, ("not a FITS file", *BAD, *CUT), stage=PIXELS
     )
-    yield of_bytes("lines-not-cards.fits", WHOLE.replace(b"  CTYPE", b"\nCTYPE"), CUT, may_pass=True)
+    yield of_bytes(
+        "lines-not-cards.fits", WHOLE.replace(b"  CTYPE", b"\nCTYPE"), CUT, may_pass=True
+    )

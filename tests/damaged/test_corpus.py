@@ -40,7 +40,9 @@ def results_of(made: list[tuple[Damaged, Path]]) -> list[tuple[Damaged, Result]]
 
 def faults(results: list[tuple[Damaged, Result]]) -> list[str]:
     """What is wrong with what became of the files, a line each."""
-    return [f"{case.name!r}: {found}" for case, result in results for found in _faults(case, result)]
+    return [
+        f"{case.name!r}: {found}" for case, result in results for found in _faults(case, result)
+    ]
 
 
 def _faults(case: Damaged, result: Result) -> list[str]:

@@ -19,7 +19,18 @@ DEADLY = {
     **dict.fromkeys(("A_0_2", "A_9_9", "B_2_0", "AP_0_1", "BP_1_0"), "'AXIS.1: 1'"),
 }
 KEYS = (
-    *("PV1_0", "PV1_4", "PV2_1", "PV2_30", "PV2_99", "PV2_999", "PV9_1", "PS1_0", "PS2_1", "PS1_99"),
+    *(
+        "PV1_0",
+        "PV1_4",
+        "PV2_1",
+        "PV2_30",
+        "PV2_99",
+        "PV2_999",
+        "PV9_1",
+        "PS1_0",
+        "PS2_1",
+        "PS1_99",
+    ),
     *("PROJP1", "PROJP9", "CQDIS1", "CPDIS1", "CPDIS2", "DP1", "DQ1", "D2IMDIS1", "D2IMERR1"),
     *("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER", "A_0_2", "B_2_0", "AP_0_1", "CTYPE3", "CUNIT3"),
     *("MJD-OBS", "MJD-AVG", "DATE-AVG", "DATEREF", "MJDREF", "TIMESYS", "TREFPOS", "PLEPHEM"),
@@ -33,7 +44,18 @@ NUMBERS = (
     *("1E300", "-1E300", "1E-300", "90.0", "-90.0", "180.0", "360.0", "1E10", "NAN", "T", ""),
 )
 TEXTS = (
-    *("x", "x" * 68, "TAB", "-TAB", "Polynomial", "TPD", "Lookup", "SIP", "NAXES: 2", "NAXES: 99999"),
+    *(
+        "x",
+        "x" * 68,
+        "TAB",
+        "-TAB",
+        "Polynomial",
+        "TPD",
+        "Lookup",
+        "SIP",
+        "NAXES: 2",
+        "NAXES: 99999",
+    ),
     *("AXIS.1: 1", "AXIS.1: 999", "TPD.FWD.0: 1", "NAXES: -1", "2016-12-31T23:59:60", "GLON-CAR"),
 )
 PROJECTIONS = (

@@ -26,7 +26,13 @@ BROAD = {
     "no start time": ("no start time",),
 }
 NO_NUMBERS = {"text": "'x'", "logical": "T", "complex": "(1.0, 2.0)", "undefined": ""}
-NO_TEXTS = {"number": "1.5", "logical": "T", "complex": "(1.0, 2.0)", "undefined": "", "empty": "''"}
+NO_TEXTS = {
+    "number": "1.5",
+    "logical": "T",
+    "complex": "(1.0, 2.0)",
+    "undefined": "",
+    "empty": "''",
+}
 
 
 def damaged_values() -> list[Damaged]:
@@ -156,9 +162,7 @@ def _beams() -> Iterator[Damaged]:
     }.items():
         content = image({"BMAJ": None, "BMIN": None, "BPA": None}, extra=(record,))
         yield of_bytes(f"aips-beam-{name}.fits", content, BROAD["no beam"], "beam")
-    yield readable(
-        "beam-swapped.fits", image({"BMAJ": CARDS["BMIN"], "BMIN": CARDS["BMAJ"]})
-    )
+    yield readable("beam-swapped.fits", image({"BMAJ": CARDS["BMIN"], "BMIN": CARDS["BMAJ"]}))
 
 
 AIPS_BEAM = b"HISTORY AIPS   CLEAN BMAJ=  8.3333E-03 BMIN=  6.9444E-03 BPA=  40.00"
@@ -218,9 +222,7 @@ def _units() -> Iterator[Damaged]:
 def _coordinates() -> Iterator[Damaged]:
     none = ("no coordinates", "coordinate system")
     for axis in (1, 2):
-        yield from _changed(
-            f"CRVAL{axis}", ("NAN", "INF", "'abc'", "1E400"), none, f"CRVAL{axis}"
-        )
+        yield from _changed(f"CRVAL{axis}", ("NAN", "INF", "'abc'", "1E400"), none, f"CRVAL{axis}")
         yield from _changed(f"CDELT{axis}", ("0.0", "1E300", "1E-300", "NAN", "400.0"), none)
         yield from _changed(f"CRPIX{axis}", ("1E300", "NAN", "-1E9", "1E9"), none)
         yield from _changed(f"CUNIT{axis}", ("'m'", "'Hz'", "'xyz'"), none)

@@ -198,11 +198,8 @@ def _chosen_image(file: FitsFile, which: int | str) -> _ImageHdu:
             msg = f"its HDU {which} is no image with two or more axes"
             raise ImageError(msg, reason="no image")
     wanted = "" if which == _FIRST else f", and none of images.hdu = {which!r}"
-    shown = ", ".join(names[:_SHOWN_MAX]) + (" ..." if len(names) > _SHOWN_MAX else "")
-    msg = (
-        f"it holds no image (no HDU with two or more axes{wanted}); its {len(names)} HDUs are "
-        f"{shown}"
-    )
+    shown = ", ".join(names[:_SHOWN_MAX]) + (", ..." if len(names) > _SHOWN_MAX else "")
+    msg = f"it holds no image (no HDU with two or more axes{wanted}); it has {shown}"
     raise ImageError(msg, reason="no image")
 
 
