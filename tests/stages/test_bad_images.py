@@ -73,7 +73,7 @@ def test_five_good_and_many_bad(store: Store, easy: list[Path], run: Run, tmp_pa
         "text.fits": ("register_images", "not a FITS file"),
         "empty.fits": ("register_images", "the file is empty"),
         "no-beam.fits": ("register_images", "no BMAJ"),
-        "no-time.fits": ("register_images", "no DATE-OBS"),
+        "no-time.fits": ("register_images", "no start time"),
         "all-nan.fits": ("judge_quality", "All pixels are NaN"),
         "flat.fits": ("judge_quality", "All pixels are 0.5"),
         "long-beam.fits": ("judge_quality", "Beam too elliptical"),

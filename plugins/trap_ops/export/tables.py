@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
 
 from trap_ops.config.model import Configuration
 from trap_ops.export import wording
@@ -257,19 +256,22 @@ def image_table(contents: Contents) -> tuple[list[str], list[ImageLine]]:
 
 def settings(configuration: Configuration) -> list[tuple[str, str, list[Setting]]]:
     """Name, meaning and settings of every section; those outside of one come first."""
-    outside, sections = [], []
-    for name, field in Configuration.model_fields.items():
-        value = getattr(configuration, name)
-        if isinstance(value, BaseModel):
-            meaning = (type(value).__doc__ or "").strip().split("\n")[0]
-            rows = [
-                _setting(key, item.description, getattr(value, key), item.get_default())
-                for key, item in type(value).model_fields.items()
-            ]
-            sections.append((name, meaning, rows))
-        else:
-            outside.append(_setting(name, field.description, value, field.get_default()))
+    (_, _, outside), *sections = _sections("", configuration)
     return [("", "", outside), *sections]
+
+
+def _sections(name: str, section: BaseModel) -> list[tuple[str, str, list[Setting]]]:
+    """A section, and those within it."""
+    meaning = (type(section).__doc__ or "").strip().split("\n")[0]
+    rows, inner = [], []
+    values = section.model_dump(mode="json", exclude_none=True)
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, BaseModel):
+            inner += _sections(f"{name}.{key}".lstrip("."), value)
+        else:
+            rows.append(_setting(key, field.description, values[key], field.get_default()))
+    return [(name, meaning, rows), *inner]
 
 
 def _setting(name: str, meaning: str | None, value: object, default: object) -> Setting:
@@ -278,7 +280,7 @@ def _setting(name: str, meaning: str | None, value: object, default: object) -> 
 
 
 def _json(value: object) -> str:
-    return json.dumps(to_jsonable_python(value), ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def stage_table(stages: list[dict[str, Any]]) -> tuple[list[StageLine], str]:

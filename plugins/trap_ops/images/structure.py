@@ -196,8 +196,10 @@ class FitsFile:
 
     def _cut(self) -> ImageError:
         size = self.source.size
-        where = "its packed data end too early" if self.packed else "within a header"
-        msg = f"the file is truncated: {where} ({size} bytes); copy it again"
+        where = "within a header" if self._known else "within its header"
+        if self.packed:
+            where = "within its packed data"
+        msg = f"the file is truncated {where} ({size} bytes); copy it again"
         return ImageError(msg, reason="truncated", size=size)
 
 

@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -277,4 +278,11 @@ def test_a_file_that_changed_is_noticed_by_its_header(tmp_path: Path) -> None:
     write(path, {"BPA": 41.0})
     image = reading.read_image(str(path), before.plane, ImagesConfig())
     assert image.header_sha256 != before.header_sha256
-    assert image.header_sha256 == reading.read_headers(str(path), rules_of)[0].header_sha256
+    now = reading.read_headers(str(path), rules_of)[0]
+    assert image.header_sha256 == now.header_sha256
+    row: Any = SimpleNamespace(path=str(path), file_size=1, header_sha256=now.header_sha256)
+    reading.check_header(row, image)
+    row.header_sha256 = before.header_sha256
+    with pytest.raises(ImageError, match=r"^a\.fits: the file has changed") as raised:
+        reading.check_header(row, image)
+    assert (raised.value.reason, raised.value.passing) == ("file changed", True)
