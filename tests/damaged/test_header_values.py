@@ -73,6 +73,29 @@ VALUES = st.one_of(
     TEXTS,
 )
 HEADERS = st.dictionaries(st.sampled_from(KEYS), st.none() | VALUES, min_size=1, max_size=6)
+# Only a number or two are wrong, by any number of powers of ten: what bounds must stop.
+QUANTITIES = (
+    *("BMAJ", "BMIN", "BPA", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CDELT1", "CDELT2", "CRVAL3"),
+    *(
+        "CRPIX3",
+        "CDELT3",
+        "CRVAL4",
+        "CRPIX4",
+        "CDELT4",
+        "TAU_TIME",
+        "LONPOLE",
+        "LATPOLE",
+        "EQUINOX",
+    ),
+    *("CROTA2", "PC1_1", "PC1_2", "CD1_1", "PV2_1", "NCORE", "SUBBANDW"),
+)
+MAGNITUDES = st.builds(
+    lambda sign, digits, power: f"{sign}{digits:.6f}E{power}",
+    st.sampled_from(("", "-")),
+    st.floats(1.0, 9.9),
+    st.one_of(st.integers(-320, 308), st.integers(-12, 12), st.integers(0, 3)),
+)
+NEARLY = st.dictionaries(st.sampled_from(QUANTITIES), MAGNITUDES, min_size=1, max_size=2)
 # Of the header's bytes some are written over.
 SPLICES = st.lists(
     st.tuples(st.integers(0, len(header()) - 80), st.binary(min_size=1, max_size=40)),
@@ -101,7 +124,8 @@ def check_bounds(image: ImageFile) -> None:
     assert math.isfinite(image.beam.bpa_deg)
     assert abs(image.stokes) <= 9
     matrix = np.array(image.pixel_matrix_deg)
-    assert np.isfinite(matrix).all()
+    sides = np.hypot(*matrix)
+    assert ((sides >= 1e-11) & (sides <= 90.0)).all()
     assert np.linalg.det(matrix) != 0.0
     assert math.isfinite(image.sky_ra_deg[0] + image.sky_dec_deg[0])
     for ra, dec in zip(image.sky_ra_deg, image.sky_dec_deg, strict=True):
@@ -176,6 +200,12 @@ def test_values_of_any_kind_are_read_or_refused(tmp_path: Path, changes: dict[st
 
 
 @QUICK
+@given(changes=NEARLY)
+def test_numbers_of_any_size_are_read_or_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    check(write(tmp_path / "a.fits", changes), whole=True)
+
+
+@QUICK
 @given(splices=SPLICES)
 def test_bytes_of_any_kind_are_read_or_refused(
     tmp_path: Path, splices: list[tuple[int, bytes]]
@@ -186,7 +216,7 @@ def test_bytes_of_any_kind_are_read_or_refused(
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @settings(QUICK, max_examples=40_000)
-@given(changes=HEADERS)
+@given(changes=HEADERS | NEARLY)
 def test_very_many_values(tmp_path: Path, changes: dict[str, Any]) -> None:
     check_values(tmp_path / "a.fits", changes)
 
