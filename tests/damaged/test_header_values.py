@@ -215,7 +215,7 @@ def test_bytes_of_any_kind_are_read_or_refused(
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@settings(QUICK, max_examples=40_000)
+@settings(QUICK, max_examples=20_000)
 @given(changes=HEADERS | NEARLY)
 def test_very_many_values(tmp_path: Path, changes: dict[str, Any]) -> None:
     check_values(tmp_path / "a.fits", changes)
@@ -223,7 +223,7 @@ def test_very_many_values(tmp_path: Path, changes: dict[str, Any]) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@settings(QUICK, max_examples=40_000)
+@settings(QUICK, max_examples=20_000)
 @given(splices=SPLICES)
 def test_very_many_bytes(tmp_path: Path, splices: list[tuple[int, bytes]]) -> None:
     check_splices(tmp_path / "a.fits", splices)
