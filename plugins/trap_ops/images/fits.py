@@ -28,6 +28,7 @@ from trap_ops.records.images import Beam, ImageFile, Plane
 # Settings by TELESCOP: how a header is read depends on who wrote it.
 RulesOf = Callable[[str], ImagesConfig]
 _FIRST = "first"
+_SHOWN_MAX = 12
 _TELESCOPE = "TELESCOP"
 
 
@@ -197,7 +198,8 @@ def _chosen_image(file: FitsFile, which: int | str) -> _ImageHdu:
             msg = f"its HDU {which} is no image with two or more axes"
             raise ImageError(msg, reason="no image")
     wanted = "" if which == _FIRST else f", and none of images.hdu = {which!r}"
-    msg = f"it holds no image (no HDU with two or more axes{wanted}); it has {', '.join(names)}"
+    shown = ", ".join(names[:_SHOWN_MAX]) + (", ..." if len(names) > _SHOWN_MAX else "")
+    msg = f"it holds no image (no HDU with two or more axes{wanted}); it has {shown}"
     raise ImageError(msg, reason="no image")
 
 

@@ -19,6 +19,9 @@ from trap_ops.records.arrays import Image
 
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _CHUNK_BYTES = 1 << 22
+# What the FITS standard allows of the parameters of Rice's algorithm; there are at most a few.
+_RICE = {"BLOCKSIZE": (16, 32), "BYTEPIX": (1, 2, 4, 8)}
+_PARAMETERS_MAX = 9
 
 
 def read_plane(file: FitsFile, hdu: Hdu, index: tuple[int, ...]) -> Image:
@@ -39,9 +42,10 @@ def read_plane(file: FitsFile, hdu: Hdu, index: tuple[int, ...]) -> Image:
     """
     # Values beyond float32 become infinite: pixels without data.
     with np.errstate(over="ignore", invalid="ignore"):
-        if hdu.tiled:
-            return _unpacked(file, hdu, index)
-        return _plain(file, hdu, index)
+        read = _unpacked if hdu.tiled else _plain
+        pixels = read(file, hdu, index)
+    file.check_packed(hdu)
+    return pixels
 
 
 def _plain(file: FitsFile, hdu: Hdu, index: tuple[int, ...]) -> Image:
@@ -101,7 +105,15 @@ def _unpacked(file: FitsFile, hdu: Hdu, index: tuple[int, ...]) -> Image:
 
 
 def _check_tiles(hdu: Hdu) -> None:
-    """Raise unless the table has as many rows as the image has tiles: memory is taken for them."""
+    """Raise unless the table has as many rows as the image has tiles: memory is taken for them.
+
+    And for Rice's blocks, of which there are two sizes.
+    """
+    for number in range(1, _PARAMETERS_MAX + 1):
+        name, value = hdu.header.text(f"ZNAME{number}"), hdu.header.get(f"ZVAL{number}")
+        if name in _RICE and value not in _RICE[name]:
+            msg = f"its header is damaged: {name} of its tiles = {value!r}"
+            raise ImageError(msg, reason="bad header")
     tiles = 1
     for axis, size in enumerate(hdu.shape, start=1):
         side = hdu.header.number(f"ZTILE{axis}")

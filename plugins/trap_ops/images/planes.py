@@ -14,6 +14,8 @@ from trap_ops.records.images import Plane
 
 # FITS knows the codes -8 to 4, AIPS a few more.
 _STOKES_MAX = 9
+# Of the arithmetic of axes: parameters are whole numbers.
+_STOKES_ERROR = 1e-3
 STOKES_LETTERS = {
     1: "I",
     2: "Q",
@@ -131,8 +133,12 @@ def read_stokes(header: Header, polarisation: int = 0) -> int | None:
         if header.text(f"CTYPE{axis}").upper() == "STOKES":
             value, reference = header.number(f"CRVAL{axis}"), header.number(f"CRPIX{axis}")
             place = 1.0 + polarisation - (1.0 if reference is None else reference)
+            said = header.get(f"CRVAL{axis}")
+            if value is None and said is not None:
+                msg = f"its STOKES axis says {said!r}, which is no number"
+                raise ImageError(msg, reason="bad Stokes")
             stokes = (1.0 if value is None else value) + place * step_of(header, axis)
-            if not abs(stokes) <= _STOKES_MAX:
+            if not (abs(stokes) <= _STOKES_MAX and abs(stokes - round(stokes)) < _STOKES_ERROR):
                 msg = (
                     f"its STOKES axis says {stokes:g}, which is no Stokes parameter (1 to 4: IQUV)"
                 )

@@ -30,6 +30,10 @@ _STEP = 8 * BLOCK
 _HEADER_MAX = 4_000 * BLOCK
 # Never is a file packed better than this by gzip (its format does not allow it).
 _GZIP_RATIO_MAX = 1032
+# Unpacking so many bytes only to pass over them takes longer than anybody waits for an image.
+_SKIPPED_MAX = 1 << 32
+# Bytes behind an image that are unpacked to come to the checksum of a packed file.
+_CHECKED_MIN = 1 << 26
 _HDUS_MAX = 100_000
 _BITPIX = (8, 16, 32, 64, -32, -64)
 _END = b"END" + b" " * (CARD - 3)
@@ -136,6 +140,12 @@ class FitsFile:
         ImageError
             If the file cannot be read, or is packed and damaged.
         """
+        if self.packed and place - self.stream.tell() > _SKIPPED_MAX:
+            msg = (
+                f"{place} bytes would have to be unpacked before what is looked for; unpack the "
+                "file"
+            )
+            raise ImageError(msg, reason="too large")
         try:
             self.stream.seek(place)
             return self.stream.read(size)
@@ -146,6 +156,17 @@ class FitsFile:
             raise ImageError(msg, reason="bad gzip file") from error
         except OSError as error:
             raise unreadable(error) from error
+
+    def check_packed(self, hdu: Hdu) -> None:
+        """Raise if a packed file is damaged, which its checksum at the end tells.
+
+        No more is unpacked for it than a few times the data of an HDU.
+        """
+        if self.packed:
+            place = hdu.data_start + hdu.data_size
+            for start in range(place, place + max(4 * hdu.data_size, _CHECKED_MIN), _CHUNK):
+                if not self.read(start, _CHUNK):
+                    return
 
     @property
     def _room(self) -> int:
