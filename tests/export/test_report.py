@@ -112,7 +112,7 @@ def test_page_needs_no_network_and_runs_no_script(hostile: Finished) -> None:
 
 def test_every_rejected_file_is_listed_once_with_stage_and_message(hostile: Finished) -> None:
     rows = hostile.page.table_after("rejected")[1:]
-    found = {name: (stage, message) for name, stage, _, message in rows}
+    found = {name: (stage, message) for name, stage, _, message, _, _ in rows}
     assert len(rows) == len(found)
     assert found.keys() == {visible(name) for name in BAD_FILES}
     for name, (stage, words) in BAD_FILES.items():
