@@ -92,7 +92,7 @@ def moving_directions(days: FloatArray, fractions: FloatArray) -> dict[str, Floa
     from astropy.utils import iers  # noqa: PLC0415
 
     found = {}
-    # A first use of times looks for newer leap seconds in the network, if it is let.
+    # TDB needs no leap seconds; whatever asks for them all the same finds no way to the network.
     with iers.conf.set_temp("auto_download", False), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         seen = Time(days, fractions + _TDB_MINUS_UTC_S / 86400.0, format="jd", scale="tdb")
