@@ -23,6 +23,7 @@ from trap_ops import local
 from trap_ops.errors import ImageError
 from trap_ops.images.discovery import FoundFiles
 from trap_ops.records.images import (
+    ArrayInfo,
     Autocorrelation,
     Beam,
     Coverage,
@@ -31,6 +32,7 @@ from trap_ops.records.images import (
     ImageRow,
     NoiseGrid,
     NoiseModel,
+    Plane,
 )
 from trap_ops.records.runs import MonitorPosition
 from trap_ops.records.sky import Requests
@@ -83,6 +85,9 @@ class MadeImage:
     unreadable: bool = False
     directory: str = "/night"
     copy_of: str = ""
+    telescope: str = "MADE"
+    array: ArrayInfo = field(default_factory=ArrayInfo)
+    plane: Plane = field(default_factory=Plane)
 
     @property
     def path(self) -> str:
@@ -101,7 +106,7 @@ class MadeImage:
             file_size=1,
             file_mtime_ns=1,
             header_sha256=self.content[::-1],
-            telescope="MADE",
+            telescope=self.telescope,
             stokes=self.stokes,
             freq_eff_hz=self.freq_hz,
             freq_bw_hz=2e6,
@@ -113,6 +118,8 @@ class MadeImage:
             ny=72,
             sky_ra_deg=(self.ra, *((self.ra + x * half_ra) % 360.0 for x, _ in corners)),
             sky_dec_deg=(self.dec, *(self.dec + y * HALF_WIDTH_DEG for _, y in corners)),
+            plane=self.plane,
+            array=self.array,
         )
 
     def shows(self, ra: float, dec: float) -> bool:

@@ -58,3 +58,24 @@ def test_minimum_maximum_and_fraction_without_data() -> None:
     assert (found.min_jy, found.max_jy) == (-2.0, 5.0)
     assert found.nan_fraction == pytest.approx(0.04)
     assert measure(np.full((4, 4), np.nan, dtype=np.float32), 4.0, 8).nan_fraction == 1.0
+
+
+@pytest.mark.parametrize(
+    ("shape", "fraction", "part"), [((800, 800), 4, (400, 400)), ((1000, 1024), 8, (250, 256))]
+)
+def test_size_of_the_central_part(
+    shape: tuple[int, int], fraction: int, part: tuple[int, int]
+) -> None:
+    """As the classic system has it: 400 x 400 of 800 x 800, and 256 x 250 of 1024 x 1000."""
+    (ny, nx), (py, px) = shape, part
+    data = np.full(shape, np.nan, dtype=np.float32)
+    rows, columns = slice((ny - py) // 2, (ny + py) // 2), slice((nx - px) // 2, (nx + px) // 2)
+    # Half of the pixels that count are 1, the others -1, in a chessboard; a border of 1000 around.
+    data[rows.start - 1 : rows.stop + 1, columns.start - 1 : columns.stop + 1] = 1000.0
+    data[rows, columns] = 1.0 - 2.0 * (np.indices(part).sum(axis=0) % 2)
+    assert central_rms(data, 1e9, fraction) == 1.0
+    # The corners are in it.
+    for row, column in ((rows.start, columns.start), (rows.stop - 1, columns.stop - 1)):
+        data[row, column] = 1e4
+        assert central_rms(data, 1e9, fraction) > 10.0
+        data[row, column] = 1.0
