@@ -30,11 +30,13 @@ from export.conftest import (
     parse,
     run_on,
 )
+from trap_ops import local
 from trap_ops.config.model import Configuration
 from trap_ops.errors import ConfigError
 from trap_ops.export import report
 from trap_ops.export.report import safe_name, write_report
 from trap_ops.export.wording import NOT_MEASURED
+from trap_ops.records.images import CheckResult
 from trap_ops.records.names import visible
 from trap_ops.records.sky import FAILED, FITTED, SKIPPED, FitKind
 from trap_ops.science.forced_fits import NoFit
@@ -42,8 +44,10 @@ from trap_ops.science.sky_history import EXPIRED, FOUNDED_THIS_STEP
 from trap_ops.simulate.series import SeriesPlan, write_series
 from trap_ops.store.candidates import list_candidates
 from trap_ops.store.database import Store
+from trap_ops.store.datasets import dataset_id
 from trap_ops.store.light_curves import load_light_curves
 from trap_ops.store.outcomes import all_outcomes
+from trap_ops.store.quality_checks import checks_of, warned_images
 from trap_ops.store.runs import stage_times
 from trap_ops.store.schema import (
     assocxtrsource,
@@ -114,7 +118,7 @@ def test_page_needs_no_network_and_runs_no_script(hostile: Finished) -> None:
 
 def test_every_rejected_file_is_listed_once_with_stage_and_message(hostile: Finished) -> None:
     rows = hostile.page.table_after("rejected")[1:]
-    found = {name: (stage, message) for name, stage, _, message in rows}
+    found = {name: (stage, message) for name, stage, _, message, _, _ in rows}
     assert len(rows) == len(found)
     assert found.keys() == {visible(name) for name in BAD_FILES}
     for name, (stage, words) in BAD_FILES.items():
@@ -139,6 +143,53 @@ def test_every_stage_of_every_image_is_listed(hostile: Finished) -> None:
         for stage, result in zip(outcomes["stage"], outcomes["result"], strict=True)
     )
     assert written == stored
+
+
+def test_every_check_of_every_image_is_listed(hostile: Finished) -> None:
+    with hostile.store.read() as connection:
+        checks = checks_of(connection, hostile.record.dataset)
+    start = hostile.page.elements.index(hostile.page.one("h2", id="checks"))
+    end = hostile.page.elements.index(hostile.page.one("h2", id="images"))
+    inside = hostile.page.elements[start:end]
+    counted = hostile.page.table_after("checks")
+    by_name = {row[0].replace(" ", "_"): row[1:5] for row in counted[1:]}
+    names = {check.name for made in checks.values() for check in made}
+    assert by_name.keys() == names
+    for name, numbers in by_name.items():
+        made = Counter(c.result for of_image in checks.values() for c in of_image if c.name == name)
+        assert [int(n) for n in numbers] == [made[result] for result in CheckResult], name
+    # Checks with rejections come first.
+    assert {row[0] for row in counted[1:3]} == {"flat", "nan"}
+    cells = [e for e in inside if e.tag == "td" and e.attributes.get("title") is not None]
+    assert len(cells) == len(checks) * len(names)
+    worst = [e for e in cells if "bad" in str(e.attributes["class"]).split()]
+    assert len(worst) == sum(c.result == "rejected" for made in checks.values() for c in made)
+    assert any("All pixels are 0.5" in str(e.attributes["title"]) for e in worst)
+
+
+def test_a_rejected_image_stands_with_what_was_measured(hostile: Finished) -> None:
+    rows = {row[0]: row[4:] for row in hostile.page.table_after("rejected")[1:]}
+    assert rows["all-nan.fits"] == ["1.00", "up to 0.900"]
+    assert rows["flat.fits"] == ["0 Jy/beam", "above 0"]
+    assert rows["text.fits"] == ["\N{EN DASH}", ""]
+
+
+def test_warnings_are_counted_and_named(store: Store, night: Path, tmp_path: Path) -> None:
+    """The field is somewhere within 180 deg of Cassiopeia A."""
+    local.run(
+        sorted(night.glob("t0*.fits"))[:2],
+        "warned",
+        store_url=store.url.render_as_string(hide_password=False),
+        overrides={"quality": {"bright_sources": ["CasA"], "bright_warn_deg": 180.0}},
+        output_dir=tmp_path,
+    )
+    page = parse(next(tmp_path.rglob("*.html")).read_text(encoding="utf-8"))
+    tiles = [e.text for e in page.all("div") if "tile" in str(e.attributes.get("class"))]
+    assert tiles[2] == "2images with a warning"
+    found = [e.text for e in page.all("td") if "degrees from CasA." in e.text]
+    assert len(found) == 2
+    with store.read() as connection:
+        assert warned_images(connection, dataset_id(connection, "warned")) == 2
 
 
 def test_names_are_escaped(hostile: Finished) -> None:

@@ -23,6 +23,7 @@ from trap_ops import local
 from trap_ops.errors import ImageError
 from trap_ops.images.discovery import FoundFiles
 from trap_ops.records.images import (
+    ArrayInfo,
     Autocorrelation,
     Beam,
     Coverage,
@@ -31,6 +32,7 @@ from trap_ops.records.images import (
     ImageRow,
     NoiseGrid,
     NoiseModel,
+    Plane,
 )
 from trap_ops.records.runs import MonitorPosition
 from trap_ops.records.sky import Requests
@@ -76,12 +78,16 @@ class MadeImage:
     dec: float = 10.0
     freq_hz: float = 140e6
     stokes: int = 1
+    integration_s: float = 1.0
     rms_jy: float = 0.001
     nan_fraction: float = 0.0
     no_noise: bool = False
     unreadable: bool = False
     directory: str = "/night"
     copy_of: str = ""
+    telescope: str = "MADE"
+    array: ArrayInfo = field(default_factory=ArrayInfo)
+    plane: Plane = field(default_factory=Plane)
 
     @property
     def path(self) -> str:
@@ -100,18 +106,20 @@ class MadeImage:
             file_size=1,
             file_mtime_ns=1,
             header_sha256=self.content[::-1],
-            telescope="MADE",
+            telescope=self.telescope,
             stokes=self.stokes,
             freq_eff_hz=self.freq_hz,
             freq_bw_hz=2e6,
             start=FIRST_NIGHT + timedelta(days=self.night),
-            integration_s=1.0,
+            integration_s=self.integration_s,
             beam=Beam(72.0 / 3600.0, 60.0 / 3600.0, 0.0),
             pixel_matrix_deg=((-PIXEL_DEG, 0.0), (0.0, PIXEL_DEG)),
             nx=72,
             ny=72,
             sky_ra_deg=(self.ra, *((self.ra + x * half_ra) % 360.0 for x, _ in corners)),
             sky_dec_deg=(self.dec, *(self.dec + y * HALF_WIDTH_DEG for _, y in corners)),
+            plane=self.plane,
+            array=self.array,
         )
 
     def shows(self, ra: float, dec: float) -> bool:
@@ -255,7 +263,8 @@ def random_images(seed: int, nights: int = 5) -> list[MadeImage]:
     """A series with everything that makes the order of arrival matter.
 
     Bands that overlap in a chain, Stokes I and V, pointings that overlap, close pairs that fork,
-    noise that the history of the rms finds fault with, bad images, copies under other names.
+    noise that the history of the rms finds fault with, bad images, copies under other names, images
+    of the same observation.
     """
     rng = np.random.default_rng(seed)
     sky = np.stack([rng.uniform(-0.25, 0.4, 8), 10.0 + rng.uniform(-0.25, 0.25, 8)])
@@ -270,6 +279,7 @@ def random_images(seed: int, nights: int = 5) -> list[MadeImage]:
                 dec=POINTINGS[pointing][1],
                 freq_hz=float(rng.choice([140e6, 141.9e6, 141.9e6, 143.8e6, 160e6])),
                 stokes=int(rng.choice([1, 1, 1, 4])),
+                integration_s=1.0 + number,
                 rms_jy=float(rng.choice([0.001, 0.001, 0.0011, 0.0012, 0.003])),
                 nan_fraction=0.95 if rng.random() < 0.08 else 0.0,
                 no_noise=bool(rng.random() < 0.05),
@@ -279,10 +289,13 @@ def random_images(seed: int, nights: int = 5) -> list[MadeImage]:
     good = [i for i in images if not (i.no_noise or i.unreadable or i.nan_fraction)]
     first, second = (good[n] for n in rng.choice(len(good), 2, replace=False))
     for original, changes in (
-        (first, {"name": f"a-copy-of-{first.name}"}),
-        (second, {"directory": "/another"}),
+        (first, {"name": f"a-copy-of-{first.name}", "copy_of": first.name}),
+        (second, {"directory": "/another", "copy_of": second.name}),
+        # The same observation, imaged once more: before and after the other by name.
+        (second, {"name": f"a-other-{second.name}", "rms_jy": 0.0011}),
+        (first, {"name": f"z-other-{first.name}", "nan_fraction": 0.2}),
     ):
-        images.append(replace(original, copy_of=original.name, **changes))
+        images.append(replace(original, **changes))
     return images
 
 

@@ -192,8 +192,8 @@ def test_names_and_headers_of_any_kind_stop_no_run(
     night = tmp_path / "night"
     night.mkdir()
     changed_copy(easy[0], night / "a.fits", TELESCOP="X" * 300)
-    for place in (10, 900):  # The second one is in the pixels: another content.
-        raw = bytearray(easy[1].read_bytes())
+    for place, source in ((10, easy[1]), (900, easy[2])):  # In the padding, and in the pixels.
+        raw = bytearray(source.read_bytes())
         raw[-place] ^= 1
         (night / f"new\nline-{place}.fits").write_bytes(raw)
     (night / "forged\n.fits").write_bytes(b"SIMPLE")

@@ -15,7 +15,7 @@ from trap_ops.errors import ConfigError
 from trap_ops.export.wording import count, number, probability
 from trap_ops.records.names import one_line
 from trap_ops.science.coordinates import unit_vectors
-from trap_ops.store import candidates, datasets, runs
+from trap_ops.store import candidates, datasets, quality_checks, runs
 from trap_ops.store.database import Store
 from trap_ops.store.outcomes import rejected_units
 
@@ -89,9 +89,11 @@ def print_summary(console: Console, store: Store, run_key: str, truth: Truth | N
         rejected = rejected_units(connection, record.dataset)
         found = candidates.list_candidates(connection, record.dataset)
         report = runs.report_of(connection, record.id)
+        warned = quality_checks.warned_images(connection, record.dataset)
     console.print()
+    warnings = f" ({warned} with a warning)" if warned else ""
     console.print(
-        f"{count(summary.accepted, 'image')} accepted, {len(rejected)} rejected; "
+        f"{count(summary.accepted, 'image')} accepted{warnings}, {len(rejected)} rejected; "
         f"{count(summary.sources, 'sky source')}; {count(summary.candidates, 'candidate')} "
         f"(configuration {record.configuration_name})",
         highlight=False,

@@ -257,6 +257,9 @@ def _contradictions(
     if quality.rms_min_jy >= quality.rms_max_jy:
         low, high = named("quality", "rms_min_jy"), named("quality", "rms_max_jy")
         problems.append(f"{low} must be below {high}")
+    if quality.noise_low_factor >= quality.noise_high_factor:
+        low, high = named("quality", "noise_low_factor"), named("quality", "noise_high_factor")
+        problems.append(f"{low} must be below {high}")
     if extraction.analysis_threshold_sigma > extraction.detection_threshold_sigma:
         analysis = named("extraction", "analysis_threshold_sigma")
         detection = named("extraction", "detection_threshold_sigma")

@@ -53,7 +53,7 @@ class ImagesConfig(Section):
 
 
 class QualityConfig(Section):
-    """When an image is rejected before its sources are used."""
+    """When an image is warned of, or rejected, before its sources are used."""
 
     rms_clip_sigma: float = Field(
         4.0,
@@ -71,6 +71,10 @@ class QualityConfig(Section):
         100,
         ge=2,
         description="Compare the rms with so many accepted images of the band.",
+    )
+    rms_history_of: Literal["region", "band"] = Field(
+        "region",
+        description="Compare the rms with images of the same band and sky region, or of the band.",
     )
     rms_rejection_sigma: float = Field(
         3.0,
@@ -97,6 +101,50 @@ class QualityConfig(Section):
         ge=0,
         lt=1,
         description="Reject an image with more than this fraction without data.",
+    )
+    nan_warn_fraction: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Warn of an image with more than this fraction without data.",
+    )
+    integration_zero: Literal["accept", "warn", "reject"] = Field(
+        "accept",
+        description="What becomes of an image whose integration time is 0, or not known.",
+    )
+    noise_low_factor: float = Field(
+        1.0, ge=0, description="Reject an rms below this many times the theoretical noise."
+    )
+    noise_high_factor: float = Field(
+        80.0, gt=0, description="Reject an rms above this many times the theoretical noise."
+    )
+    noise_sefd_jy: float = Field(
+        0.0,
+        ge=0,
+        description="System equivalent flux density of an antenna, Jy; 0: not known. "
+        "That of LOFAR follows from its stations.",
+    )
+    noise_antennas: int = Field(0, ge=0, description="Number of antennas; 0: not known.")
+    noise_efficiency: float = Field(
+        1.0, gt=0, le=1, description="Efficiency of the correlation of antennas."
+    )
+    bright_sources: tuple[
+        Literal["CasA", "CygA", "TauA", "HerA", "VirA", "Sun", "Moon", "Jupiter"], ...
+    ] = Field(
+        ("Sun", "Moon"),
+        description="Warn of, or reject, images near these; distances to all are stored.",
+    )
+    bright_warn_deg: float = Field(
+        10.0,
+        ge=0,
+        le=180,
+        description="Warn of a bright source closer to the image centre, degrees; 0: never.",
+    )
+    bright_reject_deg: float = Field(
+        0.0,
+        ge=0,
+        le=180,
+        description="Reject a bright source closer to the image centre, degrees; 0: never.",
     )
 
 

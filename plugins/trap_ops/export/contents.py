@@ -9,9 +9,18 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from trap_ops.records.images import Band, ImageRow
+from trap_ops.records.images import Band, Check, ImageRow
 from trap_ops.records.runs import RunRecord
-from trap_ops.store import candidates, detections, forced_fits, images, outcomes, regions, runs
+from trap_ops.store import (
+    candidates,
+    detections,
+    forced_fits,
+    images,
+    outcomes,
+    quality_checks,
+    regions,
+    runs,
+)
 from trap_ops.store.database import Store
 from trap_ops.store.light_curves import (
     CurvePoints,
@@ -69,6 +78,8 @@ class Contents:
     detected : dict of int
         Number of blind detections, by image.
     rejected : list of RejectedUnit
+    checks : dict of list of Check
+        By image.
     outcomes : dict of list
         Columns, a row a unit and stage.
     sources : SkySourceSummary
@@ -92,6 +103,7 @@ class Contents:
     notes: dict[int, str]
     detected: dict[int, int]
     rejected: list[RejectedUnit]
+    checks: dict[int, list[Check]]
     outcomes: dict[str, list[Any]]
     sources: SkySourceSummary
     fits: dict[tuple[int, str, str], int]
@@ -130,6 +142,7 @@ def _load(connection: Connection, run: RunRecord) -> Contents:
         notes=image_notes(connection, dataset),
         detected={image: of.get(detections.BLIND, 0) for image, of in counts.items()},
         rejected=outcomes.rejected_units(connection, dataset),
+        checks=quality_checks.checks_of(connection, dataset),
         outcomes=outcomes.all_outcomes(connection, dataset),
         sources=summarise_sky_sources(connection, dataset),
         fits=forced_fits.count_by_status(connection, dataset),

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from trap_ops.errors import ConfigError
-from trap_ops.export import tables, wording
+from trap_ops.export import quality, tables, wording
 from trap_ops.export.candidates import anchor, kind_class, view_candidates
 from trap_ops.export.contents import Contents, load_contents
 from trap_ops.export.light_curves import CurveView, view_light_curve
@@ -108,6 +108,7 @@ def render_report(contents: Contents, access: Access = LOCAL_ONLY) -> str:
     peak_unit, candidates = view_candidates(contents, access)
     fit_statuses, fits = tables.fit_table(contents)
     stages, image_lines = tables.image_table(contents)
+    check_names = quality.check_names(contents)
     stage_lines, wall = tables.stage_table(contents.stages)
     return environment.get_template(_TEMPLATE).render(
         dataset=contents.run.dataset_name,
@@ -117,7 +118,11 @@ def render_report(contents: Contents, access: Access = LOCAL_ONLY) -> str:
         tiles=tables.tiles(contents),
         fit_statuses=fit_statuses,
         fits=fits,
-        rejected=tables.rejected(contents),
+        rejected=quality.rejected(contents),
+        check_names=check_names,
+        checks=quality.check_table(contents),
+        warnings=quality.warnings(contents),
+        image_checks=quality.image_checks(contents, check_names),
         without_fits=tables.without_fits(contents),
         stages=stages,
         image_lines=image_lines,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from trap_ops.config.model import Configuration
-from trap_ops.export import wording
+from trap_ops.export import quality, wording
 from trap_ops.export.contents import Contents
 from trap_ops.records.runs import counts_in_words
 from trap_ops.records.sky import FITTED
@@ -148,6 +148,7 @@ def tiles(contents: Contents) -> list[Tile]:
     kinds = Counter(item.kind for item in contents.candidates)
     fitted = sum(n for (_, status, _), n in contents.fits.items() if status == FITTED)
     asked = sum(contents.fits.values())
+    warned = quality.warned_images(contents)
     more = "" if new == len(contents.images) else f"{new} of the dataset's images new in this run"
     return [
         Tile(accepted, _plural(accepted, "image") + " accepted", more, "images"),
@@ -157,6 +158,7 @@ def tiles(contents: Contents) -> list[Tile]:
             link="rejected",
             alarming=bool(contents.rejected),
         ),
+        Tile(warned, _plural(warned, "image") + " with a warning", link="checks"),
         Tile(len(contents.sources.id), _plural(len(contents.sources.id), "sky source")),
         Tile(
             len(contents.candidates),
@@ -197,14 +199,6 @@ def fit_table(contents: Contents) -> tuple[list[str], list[FitRow]]:
         ]
         rows.append(FitRow(wording.FIT_KINDS.get(kind, str(kind)), numbers, reasons))
     return shown, rows
-
-
-def rejected(contents: Contents) -> list[RejectedUnit]:
-    """Images and files that are not used; messages without the name, which has its own column."""
-    return [
-        replace(unit, message=unit.message.removeprefix(f"{unit.name}: "))
-        for unit in contents.rejected
-    ]
 
 
 def without_fits(contents: Contents) -> list[RejectedUnit]:

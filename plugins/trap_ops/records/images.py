@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -76,6 +77,10 @@ class ArrayInfo:
     n_international: int | None = None
     subbands: int | None = None
     subband_width_hz: float | None = None
+
+
+# Metres from each dipole to its nearest neighbour, by kind of station and antenna set.
+DipoleDistances = Mapping[str, Mapping[str, FloatArray]]
 
 
 @dataclass(frozen=True)

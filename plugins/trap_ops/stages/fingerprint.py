@@ -13,6 +13,8 @@ from trap_ops import __version__
 # What decides results: not how they are shown, triggered or simulated.
 _ROOMS = ("config", "images", "records", "science", "stages", "store")
 _FILES = ("errors.py",)
+# Code, and the tables that it reads.
+_ENDINGS = ("*.py", "*.json")
 _PACKAGES = ("astropy", "numpy", "pydantic", "scipy", "SQLAlchemy")
 
 
@@ -25,9 +27,11 @@ def versions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def fingerprint() -> str:
-    """SHA-256 over the source files that decide results and the versions of what they use."""
+    """SHA-256 over code and tables that decide results and the versions of what they use."""
     package = Path(__file__).resolve().parents[1]
-    files = [path for room in _ROOMS for path in (package / room).rglob("*.py")]
+    files = [
+        path for room in _ROOMS for ending in _ENDINGS for path in (package / room).rglob(ending)
+    ]
     files += [package / name for name in _FILES]
     digest = hashlib.sha256(repr(sorted(versions().items())).encode())
     for path in sorted(files):

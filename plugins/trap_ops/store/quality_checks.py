@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from trap_ops.records.images import Check, CheckResult
+from trap_ops.store.outcomes import ACCEPTED
 from trap_ops.store.rows import id_list, insert_rows
 from trap_ops.store.schema import image, qualitycheck
 
@@ -65,6 +66,15 @@ def checks_of(connection: Connection, dataset_id: int) -> dict[int, list[Check]]
             )
         )
     return found
+
+
+def warned_images(connection: Connection, dataset_id: int) -> int:
+    """Count the accepted images of a dataset that a check warns of."""
+    warned = select(qualitycheck.c.image).where(qualitycheck.c.result == str(CheckResult.WARNED))
+    query = select(func.count()).where(
+        image.c.dataset == dataset_id, image.c.verdict == ACCEPTED, image.c.id.in_(warned)
+    )
+    return connection.execute(query).scalar_one()
 
 
 def _number(value: float | None) -> float:

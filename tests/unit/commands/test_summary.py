@@ -15,7 +15,7 @@ from trap_ops.commands.summary import _candidate_table, _compare, print_summary,
 from trap_ops.config.model import Configuration
 from trap_ops.errors import ConfigError
 from trap_ops.records.runs import RunRequest
-from trap_ops.store import datasets, runs
+from trap_ops.store import datasets, quality_checks, runs
 from trap_ops.store.database import Store
 from trap_ops.store.outcomes import Outcome, save_outcomes
 
@@ -104,3 +104,20 @@ def test_a_rejected_file_cannot_forge_a_line(store: Store) -> None:
     console = Console(file=io.StringIO(), width=150)
     print_summary(console, store, "run")
     assert "rejected: a\\u000aReport: \\u001b[2J\n" in console.file.getvalue()
+
+
+def test_warnings_are_counted_beside_the_accepted_images(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = RunRequest("run", (), "series")
+    with store.write() as connection:
+        made = datasets.open_dataset(store, connection, "series", Configuration())
+        runs.create_run(store, connection, request, made, "auto", Configuration(), "", {})
+    shown_lines = []
+    for warned in (0, 3):
+        monkeypatch.setattr(quality_checks, "warned_images", lambda *_, n=warned: n)
+        console = Console(file=io.StringIO(), width=150)
+        print_summary(console, store, "run")
+        shown_lines.append(console.file.getvalue().strip().splitlines()[0])
+    assert shown_lines[0].startswith("0 images accepted, 0 rejected; ")
+    assert shown_lines[1].startswith("0 images accepted (3 with a warning), 0 rejected; ")
