@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import astropy.units as u
 import numpy as np
+import numpy.typing as npt
 from astropy.wcs import WCS
 from astropy_healpix import healpix_to_lonlat
 from mocpy import MOC
@@ -28,12 +29,16 @@ MAX_ORDER = 29
 _SIDE_DEG = math.degrees(math.sqrt(4.0 * math.pi / 12.0))
 # More are refused before they fill the memory: 100 bytes a cell in a depth map.
 MAX_CELLS = 20_000_000
+# Beyond this the area says so without looking up any.
+_SURELY = 1.1
 # Cells are looked up in chunks of so many, which bounds memory for any image.
 _CHUNK_CELLS = 1 << 18
 # Pixels are first taken in squares of this side.
 _TILE_PX = 64
 # A square whose nodes are farther from its middle is cut: the sky is too round for them.
 _MAX_RADIUS_RAD = 0.3
+# So is one of which less than this fraction is used.
+_SPARSE = 0.125
 # Nodes are the farthest points of a square but for the curvature of its sides.
 _SAFETY = 1.3
 # Corners, middles of sides and centre of a square, in its sides.
@@ -47,11 +52,12 @@ _END_OF_SKY = 4.0
 
 @dataclass(frozen=True)
 class _Cones:
-    """Circles on the sky, (n,) each."""
+    """Circles on the sky, and about what area of each is used, (n,) each."""
 
     ra_deg: FloatArray
     dec_deg: FloatArray
     radius_rad: FloatArray
+    used_sr: FloatArray
 
 
 def nearest_order(side_deg: float) -> int:
@@ -62,6 +68,10 @@ def nearest_order(side_deg: float) -> int:
 def cell_area_deg2(order: int) -> float:
     """Area of a cell: all cells of an order have the same."""
     return _SIDE_DEG**2 / 4.0**order
+
+
+def _area_sr(order: int) -> float:
+    return 4.0 * math.pi / 12.0 / 4.0**order
 
 
 def cell_centres(cells: Ids, order: int) -> tuple[FloatArray, FloatArray]:
@@ -102,18 +112,18 @@ def moc_cells(coverage: Coverage, order: int, max_cells: int = MAX_CELLS) -> Ids
     The image is cut into squares; circles about those with pixels that are used hold all cells
     that may be in it, and the centre of each of these is looked up.
     """
-    candidates = _candidates(coverage, order)
-    possible = int((candidates[:, 1] - candidates[:, 0]).sum())
-    # Of an image that fills its circles a third is in it.
-    check_number(possible // 4, order, max_cells)
+    cones = _cones(coverage, order)
+    expected = int(cones.used_sr.sum() / _area_sr(order))
+    if expected > _SURELY * max_cells:
+        check_number(expected, order, max_cells)
     found: list[Ids] = []
     total = 0
-    for cells in _in_chunks(candidates):
+    for cells in _in_chunks(_candidates(cones, order)):
         used, _, _ = covers(coverage, *cell_centres(cells, order))
         found.append(cells[used])
         total += len(found[-1])
         if total > max_cells:
-            check_number(max(total, possible // 2), order, max_cells)
+            check_number(max(expected, total), order, max_cells)
     return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
 
@@ -158,24 +168,20 @@ def _in_chunks(ranges: Ids) -> Iterator[Ids]:
         yield ranges[place, 1] - (ends[place] - count)
 
 
-def _candidates(coverage: Coverage, order: int) -> Ids:
+def _candidates(cones: _Cones, order: int) -> Ids:
     """Ranges (first, end) of cells, (n, 2), that hold all cells of an image, and few others."""
-    cones = list(_cones(coverage))
-    if not cones:
-        return np.empty((0, 2), dtype=np.int64)
-    ra: FloatArray = np.concatenate([cone.ra_deg for cone in cones])
-    dec: FloatArray = np.concatenate([cone.dec_deg for cone in cones])
-    radius: FloatArray = np.concatenate([cone.radius_rad for cone in cones])
     around = MOC.new_empty(order)
     # Small circles in small cells, large ones in large ones: some dozens of cells each.
-    depths = [min(nearest_order(math.degrees(r) / 2.0), order) for r in radius.tolist()]
-    for depth in sorted(set(depths)):
-        here = np.flatnonzero(np.array(depths) == depth)
+    depths = np.array(
+        [min(nearest_order(math.degrees(r) / 2.0), order) for r in cones.radius_rad.tolist()]
+    )
+    for depth in np.unique(depths).tolist():
+        here = depths == depth
         around = around.union(
             MOC.from_cones(
-                lon=ra[here] * u.deg,
-                lat=dec[here] * u.deg,
-                radius=radius[here] * u.rad,
+                lon=cones.ra_deg[here] * u.deg,
+                lat=cones.dec_deg[here] * u.deg,
+                radius=cones.radius_rad[here] * u.rad,
                 max_depth=depth,
                 union_strategy="large_cones",
                 n_threads=1,
@@ -185,39 +191,53 @@ def _candidates(coverage: Coverage, order: int) -> Ids:
     return np.asarray(around.to_depth29_ranges >> _shift(order), dtype=np.int64)
 
 
-def _cones(coverage: Coverage) -> Iterator[_Cones]:
+def _cones(coverage: Coverage, order: int) -> _Cones:
     """Circles on the sky that together hold all pixels that are used."""
     wcs = wcs_of(coverage)
     levels = _levels(used_pixels(coverage))
     rows, columns = np.nonzero(levels[-1])
+    # As large as a few cells, a circle cannot hold many cells for nothing.
+    small = 4.0 * math.sqrt(_area_sr(order))
+    found = []
     for level in range(len(levels) - 1, -1, -1):
         side = 1 << level
         ra, dec = _nodes(wcs, columns, rows, side, 0.0)
-        radius = _radius(ra, dec)
+        radius, area = _size(ra, dec)
+        filled = levels[level][rows, columns] / side**2
         smooth = radius < (_MAX_RADIUS_RAD if level else math.inf)
-        yield _Cones(ra[smooth, 0], dec[smooth, 0], radius[smooth])
-        rows, columns = rows[~smooth], columns[~smooth]
+        taken = smooth & ((filled >= _SPARSE) | (radius < small))
+        found.append(_Cones(ra[taken, 0], dec[taken, 0], radius[taken], (filled * area)[taken]))
+        rows, columns = rows[~taken], columns[~taken]
         if level:
             rows, columns = _quarters(levels[level - 1], rows, columns)
-    yield from _end_of_sky(wcs, columns, rows)
+    found.append(_end_of_sky(wcs, columns, rows))
+    return _Cones(
+        *(
+            np.concatenate([getattr(cones, field.name) for cones in found])
+            for field in fields(_Cones)
+        )
+    )
 
 
-def _levels(used: Mask) -> list[Mask]:
-    """Whether anything is used in squares of 1, 2, 4 ... pixels."""
+def _levels(used: Mask) -> list[npt.NDArray[np.int16]]:
+    """Number of pixels that are used in squares of 1, 2, 4 ... pixels."""
     ny, nx = used.shape
-    levels = [np.pad(used, ((0, -ny % _TILE_PX), (0, -nx % _TILE_PX)))]
+    padded = np.pad(used, ((0, -ny % _TILE_PX), (0, -nx % _TILE_PX)))
+    levels = [padded.astype(np.int16)]
     while 1 << len(levels) <= _TILE_PX:
         finer = levels[-1]
-        pairs = finer[::2] | finer[1::2]
-        levels.append(pairs[:, ::2] | pairs[:, 1::2])
+        pairs = finer[::2] + finer[1::2]
+        levels.append(pairs[:, ::2] + pairs[:, 1::2])
     return levels
 
 
-def _quarters(finer: Mask, rows: IntArray, columns: IntArray) -> tuple[IntArray, IntArray]:
+def _quarters(
+    finer: npt.NDArray[np.int16], rows: IntArray, columns: IntArray
+) -> tuple[IntArray, IntArray]:
     """Cut squares in four; return those with pixels that are used."""
     rows = (2 * rows[:, None] + np.array([0, 0, 1, 1])).ravel()
     columns = (2 * columns[:, None] + np.array([0, 1, 0, 1])).ravel()
-    wanted = finer[rows, columns]
+    wanted = finer[rows, columns] > 0
     return rows[wanted], columns[wanted]
 
 
@@ -236,17 +256,20 @@ def _nodes(
     return ra.reshape(-1, 9), dec.reshape(-1, 9)
 
 
-def _radius(ra_deg: FloatArray, dec_deg: FloatArray) -> FloatArray:
-    """Radians about the first node that hold a square, (n,); infinite where a node is off the sky.
+def _size(ra_deg: FloatArray, dec_deg: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Radians about the first node that hold a square, and its area in steradians, (n,) each.
 
-    From the chord, which is shorter than the arc by less than 0.4% at the largest radius in use.
+    The radius is infinite where a node is off the sky; of the others the chord is shorter than the
+    arc by less than 0.4% at the largest radius in use.
     """
     vectors = unit_vectors(ra_deg, dec_deg)
     chord = np.sqrt(((vectors - vectors[:, :1]) ** 2).sum(axis=2)).max(axis=1)
-    return np.where(np.isnan(chord), math.inf, _SAFETY * chord)
+    diagonals = vectors[:, [8, 3]] - vectors[:, [1, 6]]
+    area = np.sqrt((np.cross(diagonals[:, 0], diagonals[:, 1]) ** 2).sum(axis=1)) / 2.0
+    return np.where(np.isnan(chord), math.inf, _SAFETY * chord), area
 
 
-def _end_of_sky(wcs: WCS, columns: IntArray, rows: IntArray) -> Iterator[_Cones]:
+def _end_of_sky(wcs: WCS, columns: IntArray, rows: IntArray) -> _Cones:
     """Circles about single pixels that lie partly or wholly beyond the end of the sky."""
     ra, dec = _nodes(wcs, columns, rows, 1, _BEYOND_PX)
     on_sky = np.isfinite(ra)
@@ -255,4 +278,6 @@ def _end_of_sky(wcs: WCS, columns: IntArray, rows: IntArray) -> Iterator[_Cones]
     pixel = math.sqrt(2.0 * abs(float(np.linalg.det(wcs.pixel_scale_matrix))))
     radius = min(_END_OF_SKY * math.sqrt(math.radians(pixel)), math.pi)
     rows = np.flatnonzero(some)
-    yield _Cones(ra[rows, first], dec[rows, first], np.full(len(rows), radius))
+    # They are wide: what they hold for nothing is not expected to be in the image.
+    none = np.zeros(len(rows))
+    return _Cones(ra[rows, first], dec[rows, first], none + radius, none)
