@@ -122,9 +122,9 @@ def save(store: Store, dataset: str, items: Sequence[Covered]) -> None:
         for image_id, item in zip(ids, items, strict=True):
             if item.extracted:
                 grid = item.grid
-                noise = NoiseModel(
-                    grid, Autocorrelation(np.ones((1, 1)), False), grid.rms.min(), grid.rms.max()
-                )
+                correlation = Autocorrelation(np.ones((1, 1)), measured=False)
+                low, high = float(grid.rms.min()), float(grid.rms.max())
+                noise = NoiseModel(grid, correlation, low, high)
                 images.set_noise(connection, image_id, noise, item.coverage, 8.0, 3.0)
         verdicts = {i: item.verdict for i, item in zip(ids, items, strict=True) if item.verdict}
         images.set_verdicts(store, connection, verdicts)
