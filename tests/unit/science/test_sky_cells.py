@@ -14,7 +14,8 @@ from scipy.integrate import dblquad
 
 from trap_ops.errors import ConfigError
 from trap_ops.records.images import Coverage
-from trap_ops.science.coverage import make_coverage
+from trap_ops.science import sky_cells
+from trap_ops.science.coverage import covers, make_coverage
 from trap_ops.science.sky_cells import (
     cell_area_deg2,
     moc_cells,
@@ -221,13 +222,21 @@ def test_too_many_cells_are_refused_before_they_fill_the_memory(name: str, order
     assert number / 5 < len(moc_cells(coverage, advice, max_cells=number)) <= number
 
 
-def test_one_pixel_in_tiny_cells_is_quick() -> None:
-    """Among pixels that are not used: circles about many of them would hold millions of cells."""
+def test_few_cells_are_looked_up_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pixel among many that are not used, in cells of a sixtieth of its side."""
+    looked_up = []
+
+    def counted(coverage: Coverage, ra: np.ndarray, dec: np.ndarray) -> Any:
+        looked_up.append(len(ra))
+        return covers(coverage, ra, dec)
+
+    monkeypatch.setattr(sky_cells, "covers", counted)
     mask = np.ones((64, 64), dtype=bool)
     mask[40, 11] = False
     wcs = made_wcs("SIN", 64, 64, 0.1, (10.0, 20.0))
     area = len(moc_cells(make_coverage(mask, BEAM, wcs), 15, max_cells=4000)) * cell_area_deg2(15)
     assert area == pytest.approx(0.01, rel=0.02)
+    assert sum(looked_up) < 30_000
 
 
 @pytest.mark.parametrize("order", [0, 5, 15, 29])
