@@ -1,4 +1,4 @@
-"""``trap-manage coverage`` on datasets that are made up: ``python -m benchmarks.bench_coverage``."""
+"""``trap-manage coverage`` on made-up datasets: ``python -m benchmarks.bench_coverage``."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
         prog="python -m benchmarks.bench_coverage",
         description="Time `trap-manage coverage` on made-up datasets. The last line is JSON.",
     )
-    parser.add_argument("--small", action="store_true", help="a tenth of the images and sizes")
+    parser.add_argument("--small", action="store_true", help="few and small images")
     small = parser.parse_args(words).small
     environment = describe_environment()
     print_environment(environment)
