@@ -84,6 +84,7 @@ format: .venv/.ready-dev ## rewrite the code in the house style
 bench: .venv/.ready ## time and memory; one JSON line a benchmark
 	@$(RUN) benchmarks.bench_main_job
 	@$(RUN) benchmarks.bench_header_pass
+	@$(RUN) benchmarks.bench_coverage
 
 services: ## start what tests need and this machine lacks (PostgreSQL)
 	@bash tests/services.sh

@@ -16,6 +16,7 @@ VERBS = (
     "run",
     "datasets",
     "report",
+    "coverage",
     "checksum",
     "debug",
     "abandon",

@@ -54,6 +54,23 @@ def noise_at(grid: NoiseGrid, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Float
     return between(grid.background), between(grid.rms)
 
 
+def nodes_around(
+    grid: NoiseGrid, x: npt.ArrayLike, y: npt.ArrayLike
+) -> tuple[IntArray, FloatArray]:
+    """Nodes that :func:`noise_at` lies between, and the weight of each, (n, 4) each.
+
+    Nodes are counted row by row. The weights serve all grids of this shape, whatever their values.
+    """
+    gy, gx = grid.rms.shape
+    ix, fx = _cell_fraction((np.asarray(x, dtype=np.float64) - grid.x0) / grid.step_x, gx)
+    iy, fy = _cell_fraction((np.asarray(y, dtype=np.float64) - grid.y0) / grid.step_y, gy)
+    corner = iy * gx + ix
+    right, below = int(gx > 1), gx * int(gy > 1)
+    nodes = [corner, corner + right, corner + below, corner + below + right]
+    weights = [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy]
+    return np.stack(nodes, axis=-1), np.stack(weights, axis=-1)
+
+
 def upsample(nodes: FloatArray, grid: NoiseGrid, first: int, last: int, nx: int) -> Image:
     """Values between the nodes of a grid, in the image rows ``first`` to ``last`` (exclusive).
 

@@ -91,7 +91,7 @@ def parse_position(text: str) -> MonitorPosition:
         ra, dec = _angle(words[0], hours=":" in words[0]), _angle(words[1], hours=False)
     except (IndexError, ValueError) as error:
         msg = (
-            f"monitoring position {text!r} cannot be read: write right ascension, declination and, "
+            f"position {text!r} cannot be read: write right ascension, declination and, "
             "if you like, a name, e.g. '123.4 -20.1 my source' or '08:13:36 -20:06:00'"
         )
         raise ConfigError(msg, text=text) from error

@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from trap_ops.config.model import ExtractionConfig
 from trap_ops.records.images import NoiseGrid, NoiseModel
 from trap_ops.science.beam import beam_covariance
-from trap_ops.science.coverage import make_coverage, shows
+from trap_ops.science.coverage import Sight, covers, look, make_coverage, shows, used_pixels
 from trap_ops.science.extraction import extract
 from trap_ops.science.forced_fits import fit_positions
 from trap_ops.science.masks import blank_pixels, pixel_mask
@@ -103,3 +103,40 @@ def test_where_it_does_not_show_nothing_is_detected() -> None:
     # They may differ where the fit's noise moves the end of an axis over a pixel's border.
     assert sum(here != detected for here, detected in found) <= 2
     assert {here for here, _ in found} == {True, False}
+
+
+def test_pixels_that_are_used_are_told_from_the_others() -> None:
+    mask = np.random.default_rng(4).random((NY, NX)) < 0.3
+    for first in (True, False):
+        mask[0, 0] = first
+        assert (used_pixels(make_coverage(mask, BEAM, wcs_at())) == ~mask).all()
+    for all_of_one in (np.zeros((NY, NX), dtype=bool), np.ones((NY, NX), dtype=bool)):
+        coverage = make_coverage(all_of_one, BEAM, wcs_at())
+        assert (used_pixels(coverage) == ~all_of_one).all()
+
+
+def test_a_position_is_covered_by_the_pixel_it_falls_on() -> None:
+    mask = np.random.default_rng(5).random((NY, NX)) < 0.3
+    x, y = grid_of(5.0)
+    ra, dec = wcs_at().wcs_pix2world(x, y, 0)
+    used, found_x, found_y = covers(make_coverage(mask, BEAM, wcs_at()), ra, dec)
+    padded = np.pad(~mask, 20)
+    assert (
+        used.tolist() == padded[np.rint(y).astype(int) + 20, np.rint(x).astype(int) + 20].tolist()
+    )
+    assert found_x == pytest.approx(x, abs=1e-6)
+    assert found_y == pytest.approx(y, abs=1e-6)
+
+
+def test_what_an_image_has_at_a_position() -> None:
+    mask = np.zeros((NY, NX), dtype=bool)
+    mask[:, 40:] = True
+    x = np.array([20.0, 0.2, 38.8, 45.0, 70.0])
+    ra, dec = wcs_at().wcs_pix2world(x, np.full(5, 22.0), 0)
+    # And the far side of the sky, where there is no pixel at all.
+    seen = look(make_coverage(mask, BEAM, wcs_at()), np.append(ra, 303.0), np.append(dec, -35.0))
+    assert seen.sight == (
+        Sight.SHOWN, Sight.EDGE, Sight.EDGE, Sight.MASKED, Sight.OUTSIDE, Sight.OUTSIDE,
+    )  # fmt: skip
+    assert seen.used.tolist() == [True, True, True, False, False, False]
+    assert np.isnan(seen.x).tolist() == [False] * 5 + [True]
