@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 from trap_ops.records.images import Coverage
 from trap_ops.records.sources import Detections
 from trap_ops.science.coverage import make_coverage, shows
-from trap_ops.science.sky_history import Rules
+from trap_ops.science.time_steps import Rules
 from unit.science.made_histories import (
     REGIONS,
     RULES,
