@@ -10,21 +10,9 @@ from trap_ops.records.arrays import FloatArray
 
 # Of a normal distribution: standard deviation over median absolute deviation.
 SIGMA_PER_MAD = 1.482602218505602
-
-
-def weighted_median(values: FloatArray, weights: FloatArray) -> float:
-    """Value with half of the weight on either side; of equal weights the usual median.
-
-    Parameters
-    ----------
-    values, weights : numpy.ndarray, (n,)
-        At least one; no NaN; weights above 0.
-    """
-    order = np.argsort(values, kind="stable")
-    ordered = weights[order]
-    # Each value stands in the middle of its own weight.
-    below = np.cumsum(ordered) - 0.5 * ordered
-    return float(np.interp(0.5 * float(ordered.sum()), below, values[order]))
+# The error comes from the interval that holds the truth with so many sigma: more values have a say
+# in it than in that of 1 sigma.
+_INTERVAL_SIGMA = 1.5
 
 
 def robust_centre(values: FloatArray, sigma: FloatArray) -> tuple[float, float]:
@@ -35,22 +23,27 @@ def robust_centre(values: FloatArray, sigma: FloatArray) -> tuple[float, float]:
     values : numpy.ndarray, (n,)
         At least one; no NaN.
     sigma : numpy.ndarray, (n,)
-        Their errors, up to a common factor.
+        Their errors, as far as known: only their ratios count, and wrong ones make the centre less
+        precise but leave its error right.
 
     Returns
     -------
     centre, error : float
-        The error is 0 for one value.
 
     Notes
     -----
-    With weights 1 / sigma the variance of the median of normal values is pi/2 times that of the
-    weighted mean, ``pi/2 / sum(1 / sigma^2)``. The common factor is measured: the median absolute
-    deviation of the values in units of their sigma, corrected for few values with n / (n - 0.8)
-    (Croux & Rousseeuw 1992, Computational Statistics 1, 411). Outliers, such as variable sources,
-    so move neither much.
+    Weights are 1 / sigma, which is best for normal values: the variance is pi/2 times that of the
+    weighted mean. The error takes nothing for granted but that values are independent and as
+    likely above the truth as below it: the weight on one side of it then has the standard deviation
+    ``sqrt(sum(weight^2)) / 2``, and quantiles of the values at that distance from the middle bound
+    the truth (the sign test; Conover 1999, Practical Nonparametric Statistics, 3.2 and 3.4). A few
+    outliers, such as variable sources, move neither much.
     """
-    centre = weighted_median(values, 1.0 / sigma)
-    factor = SIGMA_PER_MAD * float(np.median(np.abs(values - centre) / sigma))
-    factor *= len(values) / (len(values) - 0.8)
-    return centre, factor * math.sqrt(math.pi / 2.0 / float((1.0 / sigma**2).sum()))
+    order = np.argsort(values, kind="stable")
+    ordered, weights = values[order], 1.0 / sigma[order]
+    total = float(weights.sum())
+    # Each value stands in the middle of its own weight.
+    place = (np.cumsum(weights) - 0.5 * weights) / total
+    reach = _INTERVAL_SIGMA * 0.5 * math.sqrt(float((weights**2).sum())) / total
+    low, centre, high = np.interp([0.5 - reach, 0.5, 0.5 + reach], place, ordered).tolist()
+    return centre, (high - low) / (2.0 * _INTERVAL_SIGMA)
