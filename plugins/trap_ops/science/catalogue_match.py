@@ -22,8 +22,9 @@ _REACH_BEAMS = 0.5
 _CELL_BEAMS = 0.25
 # So far from all others, a source's flux and position are its own (beams).
 _ISOLATION_BEAMS = 2.0
-# A displacement must be shared by so many sigma more pairs than chance gives.
-_CHANCE_SIGMA = 5.0
+# A displacement must be shared by so many sigma more pairs than chance gives: the largest of the
+# hundreds of counts in an image of another sky is sometimes five above.
+_CHANCE_SIGMA = 8.0
 _REFINEMENTS = 3
 
 
@@ -121,7 +122,7 @@ def find_counterparts(
     Returns
     -------
     Counterparts
-        Empty if no displacement is shared by 5 sigma more pairs than chance gives. Of each source
+        Empty if no displacement is shared by 8 sigma more pairs than chance gives. Of each source
         the detection, and of each detection the source, that comes nearest after the displacement.
     """
     none = np.empty(0, dtype=np.intp)
