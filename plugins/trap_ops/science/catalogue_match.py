@@ -127,15 +127,15 @@ def find_counterparts(
     """
     none = np.empty(0, dtype=np.intp)
     nothing = Counterparts(none, none, np.empty(0), np.empty(0), np.empty(0, dtype=bool))
-    chosen = np.flatnonzero(eligible)
-    if len(chosen) == 0 or len(detections) == 0:
+    if not eligible.any() or len(detections) == 0:
         return nothing
     beam = math.radians(beam_deg)
-    tree = cKDTree(detections)
+    tree, source_tree = cKDTree(detections), cKDTree(sources)
     limit = 2.0 * math.sin(min((search_beams + _REACH_BEAMS) * beam, math.pi) / 2.0)
-    pairs = cKDTree(sources[chosen]).sparse_distance_matrix(tree, limit, output_type="ndarray")
+    pairs = source_tree.sparse_distance_matrix(tree, limit, output_type="ndarray")
+    pairs = pairs[eligible[pairs["i"]]]
     pairs = pairs[np.lexsort((pairs["j"], pairs["i"]))]
-    source, detection = chosen[pairs["i"]], pairs["j"]
+    source, detection = pairs["i"], pairs["j"]
     at = sources[source]
     components = frame.components(at, detections[detection] - at)
     east, north = components[0] / beam, components[1] / beam
@@ -149,9 +149,10 @@ def find_counterparts(
     mutual = np.intersect1d(
         near[np.unique(source[near], return_index=True)[1]],
         near[np.unique(detection[near], return_index=True)[1]],
+        assume_unique=True,
     )
     isolated = _alone(tree, detections[detection[mutual]], beam) & _alone(
-        cKDTree(sources), sources[source[mutual]], beam
+        source_tree, sources[source[mutual]], beam
     )
     return Counterparts(source[mutual], detection[mutual], east[mutual], north[mutual], isolated)
 

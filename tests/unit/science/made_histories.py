@@ -53,7 +53,7 @@ def image_of(
         centre_ra_deg=circle.ra_deg,
         centre_dec_deg=circle.dec_deg,
         radius_deg=circle.radius_deg,
-        beam_deg=0.05,
+        beam_deg=0.02,
         rms_jy=0.1,
     )
 
