@@ -10,6 +10,7 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from statistics import median
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -40,8 +41,8 @@ _EUCLIDEAN = 1.5
 Limit = Literal["none"] | float
 
 
-class _Counted(NamedTuple):
-    """What is remembered of an earlier image of the same band, region and Stokes."""
+class Counted(NamedTuple):
+    """Number of detections of an image, and its rms in Jy/beam."""
 
     number: float
     rms_jy: float
@@ -65,7 +66,7 @@ class CatalogueChecks:
         self._scales: dict[tuple[int, int], deque[float]] = defaultdict(
             lambda: deque(maxlen=length)
         )
-        self._counts: dict[tuple[int, int, int], deque[_Counted]] = defaultdict(
+        self._counts: dict[tuple[int, int, int], deque[Counted]] = defaultdict(
             lambda: deque(maxlen=length)
         )
 
@@ -121,7 +122,7 @@ class CatalogueChecks:
         if math.isfinite(measured[FLUX_SCALE]):
             self._scales[key].append(measured[FLUX_SCALE])
         self._counts[image.band, image.region, image.stokes].append(
-            _Counted(measured[SOURCE_COUNT], image.rms_jy)
+            Counted(measured[SOURCE_COUNT], image.rms_jy)
         )
 
     def _check_flux_scale(
@@ -242,7 +243,7 @@ def check_flux_scale(
         "sources)"
     )
     held_back = _too_few(config) if few else ""
-    typical = float(np.median(usual)) if usual else 1.0
+    typical = median(usual) if usual else 1.0
     limit = config.flux_scale_reject_factor
     if limit != "none" and max(ratio / typical, typical / ratio) <= limit:
         held_back = f"not rejected, because {typical:.4g} is usual: the catalogue's scale is off"
@@ -288,25 +289,28 @@ def flux_ratio(
     ratio. With either flux by itself it would: of the sources near a limit, those are chosen whose
     noise is positive.
     """
-    ratio, error, count = 1.0, math.nan, 0
-    for _ in range(_SCALE_ROUNDS):
+    ratio, error = 1.0, math.nan
+    chosen = np.zeros(len(flux_jy), dtype=bool)
+    for number in range(_SCALE_ROUNDS):
         weight, reference_weight = (ratio / flux_err_jy) ** 2, 1.0 / reference_err_jy**2
         mean = (flux_jy / ratio * weight + reference_jy * reference_weight) / (
             weight + reference_weight
         )
         bright = min(ratio, 1.0) * mean >= min_snr * flux_err_jy
-        count = int(bright.sum())
-        if count == 0:
+        if not bright.any():
             return math.nan, math.nan, 0
+        if number > 1 and (bright == chosen).all():
+            break
+        chosen = bright
         noise = np.hypot(flux_err_jy[bright] / ratio, reference_err_jy[bright]) / mean[bright]
         ratio, error = robust_centre(
             flux_jy[bright] / reference_jy[bright], ratio * np.hypot(noise, _FLUX_SCATTER)
         )
-    return ratio, error, count
+    return ratio, error, int(chosen.sum())
 
 
 def check_source_count(
-    number: int, rms_jy: float, history: Sequence[_Counted], config: CatalogueChecksConfig
+    number: int, rms_jy: float, history: Sequence[Counted], config: CatalogueChecksConfig
 ) -> Check:
     """Judge the number of detections by that of earlier images of the band, region and Stokes.
 
@@ -315,7 +319,7 @@ def check_source_count(
     number : int
     rms_jy : float
         Of the image: a deeper one may show more.
-    history : sequence of (number, rms in Jy/beam)
+    history : sequence of Counted
     config : CatalogueChecksConfig
     """
     if len(history) < config.min_images:
@@ -324,14 +328,14 @@ def check_source_count(
             f"Stokes, {config.min_images} are needed"
         )
         return Check(SOURCE_COUNT, CheckResult.NOT_MADE, float(number), comment=comment)
-    numbers, rms = np.array(history).T
-    median = float(np.median(numbers))
-    spread = SIGMA_PER_MAD * float(np.median(np.abs(numbers - median)))
-    sigma = max(spread, math.sqrt(max(median, 1.0)))
-    usual_rms = float(np.median(rms))
+    numbers = [counted.number for counted in history]
+    usual = median(numbers)
+    spread = SIGMA_PER_MAD * median([abs(item - usual) for item in numbers])
+    sigma = max(spread, math.sqrt(max(usual, 1.0)))
+    usual_rms = median([counted.rms_jy for counted in history])
     depth = max(usual_rms / rms_jy, 1.0) ** _EUCLIDEAN if usual_rms > 0.0 and rms_jy > 0.0 else 1.0
     comment = (
-        f"{number} detections; {median:g} +- {sigma:.3g} in the latest {len(history)} images of "
+        f"{number} detections; {usual:g} +- {sigma:.3g} in the latest {len(history)} images of "
         "its band, region and Stokes"
     )
     if depth > 1.0:
@@ -342,8 +346,8 @@ def check_source_count(
         warn=_limits_of(
             warn,
             lambda factor: (
-                min(median / factor, median - config.warn_sigma * sigma),
-                max(median * factor, median + config.warn_sigma * sigma) * depth,
+                min(usual / factor, usual - config.warn_sigma * sigma),
+                max(usual * factor, usual + config.warn_sigma * sigma) * depth,
             ),
         ),
         # Too few sources do no harm.
@@ -351,7 +355,7 @@ def check_source_count(
             reject,
             lambda factor: (
                 math.nan,
-                max(median * factor, median + config.reject_sigma * sigma) * depth,
+                max(usual * factor, usual + config.reject_sigma * sigma) * depth,
             ),
         ),
         warns=True,

@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from trap_ops.records.arrays import FloatArray, IntArray, Mask
 from trap_ops.science.coordinates import unit_vectors
+from trap_ops.science.robust import median
 
 # Counterparts lie within so many beams of the common displacement.
 _REACH_BEAMS = 0.5
@@ -151,9 +152,7 @@ def find_counterparts(
         near[np.unique(detection[near], return_index=True)[1]],
         assume_unique=True,
     )
-    isolated = _alone(tree, detections[detection[mutual]], beam) & _alone(
-        source_tree, sources[source[mutual]], beam
-    )
+    isolated = _alone(tree, beam)[detection[mutual]] & _alone(source_tree, beam)[source[mutual]]
     return Counterparts(source[mutual], detection[mutual], east[mutual], north[mutual], isolated)
 
 
@@ -182,17 +181,16 @@ def _common_displacement(
         shared = int(near.sum())
         if shared == 0:
             return None
-        centre = (float(np.median(east[near])), float(np.median(north[near])))
+        centre = (median(east[near]), median(north[near]))
     chance = (len(east) - shared) * _REACH_BEAMS**2 / max(search_beams**2 - _REACH_BEAMS**2, 1e-3)
     return centre if shared - chance > _CHANCE_SIGMA * math.sqrt(chance) else None
 
 
-def _alone(tree: cKDTree, positions: FloatArray, beam: float) -> Mask:
-    """Which of some members of a tree have no other member near them."""
-    if tree.n == 1 or len(positions) == 0:
-        return np.ones(len(positions), dtype=bool)
-    distance, _ = tree.query(positions, k=2)
-    return np.asarray(distance[:, 1] > _ISOLATION_BEAMS * beam)
+def _alone(tree: cKDTree, beam: float) -> Mask:
+    """Which members of a tree have no other near them."""
+    alone = np.ones(tree.n, dtype=bool)
+    alone[tree.query_pairs(_ISOLATION_BEAMS * beam, output_type="ndarray").ravel()] = False
+    return alone
 
 
 def _dot(first: FloatArray, second: FloatArray) -> FloatArray:

@@ -15,6 +15,12 @@ SIGMA_PER_MAD = 1.482602218505602
 _INTERVAL_SIGMA = 1.5
 
 
+def median(values: FloatArray) -> float:
+    """Median of at least one value without NaN; for a few hundred it is quicker than NumPy's."""
+    ordered, n = np.sort(values), len(values)
+    return float(ordered[(n - 1) // 2] + ordered[n // 2]) / 2.0
+
+
 def robust_centre(values: FloatArray, sigma: FloatArray) -> tuple[float, float]:
     """Weighted median and its error.
 

@@ -17,6 +17,7 @@ from trap_ops.records.images import Check, CheckResult, RejectReason
 from trap_ops.records.sources import Flag
 from trap_ops.science.catalogue_checks import (
     CATALOGUE_CHECKS,
+    Counted,
     check_flux_scale,
     check_source_count,
     flux_ratio,
@@ -275,7 +276,7 @@ def test_a_source_and_a_detection_have_one_counterpart_each() -> None:
 
 
 def usually(number: float, n: int = 12, rms_jy: float = RMS_JY) -> Any:
-    return [(number + i % 3 - 1, rms_jy) for i in range(n)]
+    return [Counted(number + i % 3 - 1, rms_jy) for i in range(n)]
 
 
 @pytest.mark.parametrize(
@@ -297,7 +298,7 @@ def test_of_few_sources_the_poisson_error_decides() -> None:
 
 
 def test_one_storm_in_the_history_changes_nothing() -> None:
-    history = [*usually(100), (3000, RMS_JY)]
+    history = [*usually(100), Counted(3000, RMS_JY)]
     assert check_source_count(600, RMS_JY, history, CONFIG).result == REJECTED
 
 
