@@ -28,6 +28,7 @@ from trap_ops.records.images import RejectReason
 from trap_ops.records.runs import MonitorPosition
 from trap_ops.records.sky import FitKind, LinkType
 from trap_ops.records.sources import Flag
+from trap_ops.science.catalogue_checks import CATALOGUE_CHECKS
 from trap_ops.simulate.series import SeriesPlan, write_series
 from trap_ops.stages.order import STAGES
 from trap_ops.store.database import Store
@@ -255,6 +256,7 @@ def test_other_names_in_prose_are_columns_too() -> None:
     others = {
         *("fitted", "failed", "skipped", "requested", "orphan", "outside_image", "edge"),
         *("masked", "expired", "founded_this_step", "all_", "alembic_version"),
+        *CATALOGUE_CHECKS,
         *STAGES,
     }
     named = set(re.findall(r"`([a-z][a-z0-9]*_[a-z0-9_]*)`", prose))
@@ -350,6 +352,12 @@ def test_default_and_bounds_of_a_setting_are_told_truly(key: str) -> None:
         ("extraction", "ew_sys_err_arcsec", "auto", 0),
         ("extraction", "ns_sys_err_arcsec", "auto", 0),
         ("forced_fits", "expiration", "none", 1),
+        ("catalogue_checks", "flux_scale_warn_factor", "none", 1),
+        ("catalogue_checks", "flux_scale_reject_factor", "none", 1),
+        ("catalogue_checks", "astrometry_warn_beams", "none", 0),
+        ("catalogue_checks", "astrometry_reject_beams", "none", 0),
+        ("catalogue_checks", "source_count_warn_factor", "none", 1),
+        ("catalogue_checks", "source_count_reject_factor", "none", 1),
     ],
 )
 def test_settings_that_are_a_word_or_a_number(

@@ -243,6 +243,17 @@ def _valid_names(path: tuple[str | int, ...]) -> list[str]:
     return list(section.model_fields)
 
 
+# Of limits that may be the word "none".
+_LEAST_LIMITS = {
+    "flux_scale_warn_factor": 1,
+    "flux_scale_reject_factor": 1,
+    "astrometry_warn_beams": 0,
+    "astrometry_reject_beams": 0,
+    "source_count_warn_factor": 1,
+    "source_count_reject_factor": 1,
+}
+
+
 def _contradictions(
     configuration: Configuration, origin: Mapping[tuple[str | int, ...], str]
 ) -> list[str]:
@@ -271,6 +282,15 @@ def _contradictions(
     expiration = configuration.forced_fits.expiration
     if expiration != "none" and expiration < 1:
         problems.append(f"{named('forced_fits', 'expiration')} must be 'none' or at least 1")
+    checks = configuration.catalogue_checks
+    for key, least in _LEAST_LIMITS.items():
+        value = getattr(checks, key)
+        if value != "none" and value < least:
+            problems.append(f"{named('catalogue_checks', key)} must be 'none' or at least {least}")
+    if checks.history_images < checks.min_images:
+        latest = named("catalogue_checks", "history_images")
+        fewest = named("catalogue_checks", "min_images")
+        problems.append(f"{latest} must not be below {fewest}")
     return problems
 
 

@@ -234,6 +234,59 @@ class NewSourcesConfig(Section):
     )
 
 
+class CatalogueChecksConfig(Section):
+    """When an image is warned of, or rejected, because it does not fit the dataset's catalogue."""
+
+    min_detections: int = Field(
+        3, ge=1, description="Compare with sky sources that have so many detections before."
+    )
+    min_sources: int = Field(
+        20,
+        ge=3,
+        description="Flux scale and astrometry are measured from at least so many sources.",
+    )
+    min_snr: float = Field(
+        15.0,
+        gt=0,
+        description="Sources from this significance on have a part in the flux scale.",
+    )
+    min_images: int = Field(
+        10,
+        ge=1,
+        description="Count sources against, and reject after, at least so many earlier images.",
+    )
+    history_images: int = Field(
+        100, ge=1, description="Compare with so many latest images, at least min_images."
+    )
+    search_beams: float = Field(
+        3.0, ge=1, description="Largest displacement that is looked for, in beams (FWHM)."
+    )
+    warn_sigma: float = Field(
+        5.0, gt=0, description="Warn of a difference from this significance on."
+    )
+    reject_sigma: float = Field(
+        10.0, gt=0, description="Reject a difference from this significance on."
+    )
+    flux_scale_warn_factor: Literal["none"] | float = Field(
+        1.1, description='Warn of fluxes that are off by more than this factor; "none".'
+    )
+    flux_scale_reject_factor: Literal["none"] | float = Field(
+        2.0, description='Reject fluxes that are off by more than this factor; "none".'
+    )
+    astrometry_warn_beams: Literal["none"] | float = Field(
+        0.2, description='Warn of a displacement of more beams (FWHM) than this; "none".'
+    )
+    astrometry_reject_beams: Literal["none"] | float = Field(
+        0.5, description='Reject a displacement of more beams (FWHM) than this; "none".'
+    )
+    source_count_warn_factor: Literal["none"] | float = Field(
+        2.0, description='Warn of so many times more, or fewer, detections than usual; "none".'
+    )
+    source_count_reject_factor: Literal["none"] | float = Field(
+        5.0, description='Reject so many times more detections than usual; "none".'
+    )
+
+
 class CandidatesConfig(Section):
     """Which sky sources become transient candidates."""
 
@@ -292,6 +345,7 @@ class Configuration(Section):
     extraction: ExtractionConfig = ExtractionConfig()
     association: AssociationConfig = AssociationConfig()
     forced_fits: ForcedFitsConfig = ForcedFitsConfig()
+    catalogue_checks: CatalogueChecksConfig = CatalogueChecksConfig()
     new_sources: NewSourcesConfig = NewSourcesConfig()
     candidates: CandidatesConfig = CandidatesConfig()
     execution: ExecutionConfig = ExecutionConfig()

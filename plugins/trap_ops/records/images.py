@@ -254,6 +254,13 @@ class RejectReason(IntEnum):
     FILE_UNUSABLE = 6
     DUPLICATE = 7
     NO_NOISE = 8
+    FLUX_SCALE = 9
+    ASTROMETRY = 10
+    SOURCE_COUNT = 11
+
+
+# Against the dataset's own catalogue; given by ``associate``, all others by the stages before it.
+CATALOGUE_REASONS = (RejectReason.FLUX_SCALE, RejectReason.ASTROMETRY, RejectReason.SOURCE_COUNT)
 
 
 class CheckResult(StrEnum):

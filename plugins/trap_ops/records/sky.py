@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple, Self
 
-from trap_ops.records.arrays import FloatArray, Ids, IntArray, Words
+from trap_ops.records.arrays import FloatArray, Ids, IntArray, Mask, Words
+from trap_ops.records.images import Check
 
 NO_PARENT = -1
 # Status of a forced fit that is wanted.
@@ -155,6 +156,22 @@ class NewSourceRows(NamedTuple):
     kind: Ids
 
 
+class ReferenceFluxRows(NamedTuple):
+    """Fluxes of sky sources as their blind detections have them; all arrays (n,), a row a band.
+
+    ``number`` counts the detections; ``sum_weight`` (1/Jy^2) and ``mean_jy`` are sum and mean with
+    weights of the inverse variance; ``known`` says whether the row is stored already.
+    """
+
+    source: Ids
+    band: Ids
+    stokes: Ids
+    number: Ids
+    sum_weight: FloatArray
+    mean_jy: FloatArray
+    known: Mask
+
+
 @dataclass(frozen=True)
 class SkyChanges:
     """What association found and is to be stored; rows name sources by id.
@@ -168,6 +185,10 @@ class SkyChanges:
         A new source made by a fork, and the stored source whose rows it inherits.
     removed : list of int
         Stored sources that were forked.
+    references : ReferenceFluxRows
+        New ones, and those that changed.
+    checks : dict of int
+        Checks of each image against the catalogue, by image id.
     """
 
     sources: SkySourceRows
@@ -177,6 +198,8 @@ class SkyChanges:
     new_sources: NewSourceRows
     heirs: list[tuple[int, int]]
     removed: list[int]
+    references: ReferenceFluxRows
+    checks: dict[int, tuple[Check, ...]]
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,10 @@ class Detections:
     ra_err_deg, dec_err_deg : numpy.ndarray
         Errors of the coordinates; only averaged.
     peak_jy : numpy.ndarray
+    flux_jy, flux_err_jy : numpy.ndarray
+        Integrated.
+    flags : numpy.ndarray of int
+        See :class:`Flag`.
     """
 
     id: Ids
@@ -122,6 +126,9 @@ class Detections:
     ra_err_deg: FloatArray
     dec_err_deg: FloatArray
     peak_jy: FloatArray
+    flux_jy: FloatArray
+    flux_err_jy: FloatArray
+    flags: Ids
 
     def __len__(self) -> int:
         """Count the detections."""

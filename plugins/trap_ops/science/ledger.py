@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trap_ops.records.arrays import IntArray
+from trap_ops.records.images import Check
 from trap_ops.records.sky import (
     LinkRows,
     LinkType,
     MembershipRows,
     NewSourceRows,
+    ReferenceFluxRows,
     RequestRows,
     SkyChanges,
 )
@@ -35,6 +37,8 @@ class Ledger:
         Ids of stored sources that were forked.
     n_requests : int
         Requests so far: the next one's ``origin``.
+    checks : dict of int
+        Checks of the images, by image id.
     """
 
     links: list[LinkRows] = field(default_factory=list)
@@ -44,6 +48,7 @@ class Ledger:
     ancestor: dict[int, int] = field(default_factory=dict)
     removed: list[int] = field(default_factory=list)
     n_requests: int = 0
+    checks: dict[int, tuple[Check, ...]] = field(default_factory=dict)
 
     def inherit(self, parents: IntArray, children: IntArray) -> None:
         """Give each child copies of its parent's links, requests and marks of being new."""
@@ -55,7 +60,7 @@ class Ledger:
             self.requests.append(requests._replace(link_type=link_type))
         self.new_sources += copies(self.new_sources, parents, children)
 
-    def changes(self, catalogue: Catalogue) -> SkyChanges:
+    def changes(self, catalogue: Catalogue, references: ReferenceFluxRows) -> SkyChanges:
         """Return what is to be stored: rows of sources that stand, naming them by id."""
         active = catalogue.active
         changed = np.flatnonzero(catalogue.touched & active)
@@ -71,6 +76,8 @@ class Ledger:
                 if active[child]
             ],
             removed=self.removed,
+            references=references,
+            checks=self.checks,
         )
 
 

@@ -8,14 +8,12 @@ all images of a run can be gone through before any fit is made (SCIENCE.md D3).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from trap_ops.records.arrays import FloatArray, IntArray, Mask
-from trap_ops.records.images import Coverage, Region
+from trap_ops.records.arrays import FloatArray, IntArray
+from trap_ops.records.images import CheckResult, Coverage, Region
 from trap_ops.records.sky import (
     NO_PARENT,
     REQUESTED,
@@ -36,72 +34,14 @@ from trap_ops.science.catalogue import (
     first_positions,
     updated_positions,
 )
+from trap_ops.science.catalogue_checks import CatalogueChecks
 from trap_ops.science.ledger import Ledger, copies
-from trap_ops.science.new_sources import DetectionLimits, EarlierLimits
+from trap_ops.science.new_sources import EarlierLimits
+from trap_ops.science.reference_fluxes import ReferenceFluxes
 from trap_ops.science.sky_regions import inside_region
+from trap_ops.science.time_steps import Founded, HistoryImage, Rules
 
 EXPIRED, FOUNDED_THIS_STEP = "expired", "founded_this_step"
-
-
-@dataclass(frozen=True)
-class HistoryImage:
-    """What going through an image needs to know of it.
-
-    Attributes
-    ----------
-    id, order : int
-        ``order`` counts the accepted images of the dataset in canonical order.
-    region, band, stokes : int
-    max_separation_deg : float
-        Largest distance of a detection from its source.
-    limits : DetectionLimits
-    """
-
-    id: int
-    order: int
-    region: int
-    band: int
-    stokes: int
-    max_separation_deg: float
-    limits: DetectionLimits
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Settings of association, forced fits and new sources."""
-
-    max_deruiter: float
-    forward: bool
-    backward: bool
-    backward_max_images: int
-    expiration: int | None
-
-
-class _Founded(NamedTuple):
-    """Sources founded in a time step, and where their first detections are; all arrays (n,).
-
-    Forks of them in the same step are there too: they keep the place of their ``founder``.
-    """
-
-    source: IntArray
-    founder: IntArray
-    ra_deg: FloatArray
-    dec_deg: FloatArray
-
-    def take(self, items: IntArray | Mask) -> _Founded:
-        return _Founded(
-            self.source[items], self.founder[items], self.ra_deg[items], self.dec_deg[items]
-        )
-
-    def joined(self, *others: _Founded) -> _Founded:
-        return _Founded(*map(np.concatenate, zip(self, *others, strict=True)))
-
-    def forked(self, parents: IntArray, children: IntArray) -> _Founded:
-        """Return the children of those that were forked."""
-        known = np.isin(parents, self.source)
-        order = np.argsort(self.source)
-        place = np.searchsorted(self.source, parents[known], sorter=order)
-        return self.take(order[place])._replace(source=children[known])
 
 
 class SkyHistory:
@@ -110,6 +50,10 @@ class SkyHistory:
     Parameters
     ----------
     catalogue : Catalogue
+    references : ReferenceFluxes
+        Of the sources in the catalogue.
+    checks : CatalogueChecks
+        Remember the images gone through before.
     memberships : MembershipRows
         Of the sources in the catalogue, named by id.
     regions : mapping of int to Region
@@ -117,8 +61,8 @@ class SkyHistory:
     introduced : set of int
         Regions whose first image has been gone through.
     earlier : callable
-        Returns the accepted images gone through before, in canonical order; called when the first
-        source is founded, because a run that founds none need not know them.
+        Returns the images gone through before and not rejected, in canonical order; called when
+        the first source is founded, because a run that founds none need not know them.
     coverage : callable
         As in :class:`trap_ops.science.new_sources.EarlierLimits`.
     rules : Rules
@@ -127,6 +71,8 @@ class SkyHistory:
     def __init__(
         self,
         catalogue: Catalogue,
+        references: ReferenceFluxes,
+        checks: CatalogueChecks,
         memberships: MembershipRows,
         regions: Mapping[int, Region],
         introduced: set[int],
@@ -135,6 +81,8 @@ class SkyHistory:
         rules: Rules,
     ) -> None:
         self.catalogue = catalogue
+        self._references = references
+        self._checks = checks
         self._ledger = Ledger()
         self.introduced = introduced
         self._regions = regions
@@ -162,6 +110,9 @@ class SkyHistory:
     ) -> None:
         """Go through one time step.
 
+        Its images are checked against the catalogue as it is before any of them is associated. One
+        that is rejected leaves no trace but its checks.
+
         Parameters
         ----------
         step : int
@@ -169,15 +120,16 @@ class SkyHistory:
         regions : sequence of int
             Regions of all its images, rejected ones too, in canonical order.
         images : sequence of HistoryImage
-            Its accepted images in canonical order.
+            Its images that are accepted so far, in canonical order.
         detections : mapping of int to Detections
             By image id, in canonical order.
         """
         for region in regions:
             self._introduce(region)
+        images = self._check(images, detections)
         seen: dict[int, list[IntArray]] = {image.id: [] for image in images}
         none = np.empty(0, dtype=np.intp)
-        founding = _Founded(none, none, np.empty(0), np.empty(0))
+        founding = Founded(none, none, np.empty(0), np.empty(0))
         for image in images:
             at = detections[image.id]
             pairs = score(
@@ -191,7 +143,7 @@ class SkyHistory:
             forked, founded = self._apply(step, image, at, matches, seen)
             founding = founding.joined(
                 founding.forked(matches.forks.source, forked),
-                _Founded(founded, founded, at.ra_deg[matches.new], at.dec_deg[matches.new]),
+                Founded(founded, founded, at.ra_deg[matches.new], at.dec_deg[matches.new]),
             )
         self._request_forward(step, images, seen, founding)
         if self._rules.backward and images:
@@ -200,11 +152,31 @@ class SkyHistory:
 
     def take_changes(self) -> SkyChanges:
         """Return what is to be stored, and begin anew: all that is in it counts as stored."""
-        changes = self._ledger.changes(self.catalogue)
+        references = self._references.take_changes(self.catalogue)
+        changes = self._ledger.changes(self.catalogue, references)
         self._ledger = Ledger()
         self.catalogue.touched[:] = False
         self._stored = len(self.catalogue)
         return changes
+
+    def _check(
+        self, images: Sequence[HistoryImage], detections: Mapping[int, Detections]
+    ) -> list[HistoryImage]:
+        """Check the images of a time step; return those that are not rejected."""
+        checks = {
+            image.id: self._checks.check(self.catalogue, image, detections[image.id])
+            for image in images
+        }
+        self._ledger.checks |= checks
+        kept = [
+            image
+            for image in images
+            if all(check.result != CheckResult.REJECTED for check in checks[image.id])
+        ]
+        for image in kept:
+            measured = {check.name: check.measured for check in checks[image.id]}
+            self._checks.remember(image, measured)
+        return kept
 
     def _introduce(self, region: int) -> None:
         """Find the known sources that should be in a region that is seen for the first time."""
@@ -272,6 +244,12 @@ class SkyHistory:
         index[order] = entered
         forked, founded = index[:n_forks], index[n_forks:]
         self._inherit(matches.forks.source, forked, seen)
+        for sources, items in (
+            (matches.updates.source, matches.updates.detection),
+            (forked, matches.forks.detection),
+            (founded, matches.new),
+        ):
+            self._references.add(image.band, sources, at.flux_jy[items], at.flux_err_jy[items])
         self._link(forked, at, matches.forks, LinkType.FORKED)
         zero = np.zeros(len(founded))
         self._link(founded, at, Pairs(founded, matches.new, zero, zero), LinkType.FOUNDING)
@@ -300,6 +278,7 @@ class SkyHistory:
             return
         ledger, catalogue = self._ledger, self.catalogue
         ledger.inherit(parents, children)
+        self._references.inherit(parents, children)
         for rows in copies(self._all_memberships, parents, children):
             for region in np.unique(rows.region):
                 inside = rows.region == region
@@ -347,7 +326,7 @@ class SkyHistory:
         step: int,
         images: Sequence[HistoryImage],
         seen: Mapping[int, list[IntArray]],
-        founding: _Founded,
+        founding: Founded,
     ) -> None:
         """Ask for fits of known sources that the images of this step do not show."""
         if not self._rules.forward:
@@ -387,7 +366,7 @@ class SkyHistory:
         self,
         images: Sequence[HistoryImage],
         seen: Mapping[int, list[IntArray]],
-        founding: _Founded,
+        founding: Founded,
     ) -> None:
         """Ask for fits of new sources in all images up to this step that cover them (D5)."""
         # Of one that was forked in the step of its founding, its children have the requests.
@@ -431,7 +410,7 @@ class SkyHistory:
         sources: IntArray,
         status: str,
         reason: str,
-        founding: _Founded | None = None,
+        founding: Founded | None = None,
     ) -> None:
         """Write requests: at the mean positions as they are now, or where sources were founded."""
         if len(sources) == 0:

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
-from trap_ops.records.images import Coverage, ImageRow, Region
+from trap_ops.records.images import (
+    CATALOGUE_REASONS,
+    Check,
+    CheckResult,
+    Coverage,
+    ImageRow,
+    Region,
+    Verdict,
+)
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import step_number
 from trap_ops.science.catalogue import Catalogue, canonical
+from trap_ops.science.catalogue_checks import CATALOGUE_CHECKS, CatalogueChecks
 from trap_ops.science.new_sources import detection_limits
-from trap_ops.science.sky_history import HistoryImage, Rules, SkyHistory
+from trap_ops.science.reference_fluxes import ReferenceFluxes
+from trap_ops.science.sky_history import SkyHistory
+from trap_ops.science.time_steps import HistoryImage, Rules
 from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
-from trap_ops.store import detections, forced_fits, images, regions, sky_sources
+from trap_ops.store import (
+    detections,
+    forced_fits,
+    images,
+    quality_checks,
+    reference_fluxes,
+    regions,
+    sky_sources,
+)
 from trap_ops.store.outcomes import (
     ACCEPTED,
     DONE,
+    REJECTED,
     Outcome,
     forget_outcomes,
     image_outcomes,
@@ -42,9 +62,11 @@ class _Plan:
     rows : list of ImageRow
         All images of the dataset in canonical order.
     usable : set of int
-        Accepted images with extracted sources.
+        Images with extracted sources that are accepted by all stages before this one.
     done : set of int
         Of these, images that were gone through before.
+    rejected : set of int
+        Of those, images that the catalogue rejected.
     afresh : bool
         Whether to forget what earlier runs made of the sky and go through everything.
     """
@@ -52,6 +74,7 @@ class _Plan:
     rows: list[ImageRow]
     usable: set[int]
     done: set[int]
+    rejected: set[int]
     afresh: bool
 
 
@@ -63,6 +86,9 @@ def associate(context: StageContext) -> StageReport:
     stored detections (SCIENCE.md D15); forced fits that are wanted again at the same position keep
     their result.
 
+    Each image is first checked against the catalogue as it was before its time step; one that does
+    not fit is rejected.
+
     Returns
     -------
     StageReport
@@ -71,49 +97,71 @@ def associate(context: StageContext) -> StageReport:
     with stage(context, STAGE) as timer:
         plan = _plan(context)
         if plan.afresh:
-            logger.info("going through the dataset from its first image on")
-            with context.store.write() as connection:
-                sky_sources.wipe(connection, context.run.dataset)
-                regions.forget_introduced(connection, context.run.dataset)
-                forget_outcomes(connection, context.run.dataset, STAGE)
+            _begin_anew(context)
         history = _load_history(context, plan)
         for block in _blocks(plan):
             count = _go_through(context, plan, history, block)
             timer.count("images", sum(row.id in plan.usable for row in block))
             timer.count("detections", count)
-        with context.store.write() as connection:
-            forced_fits.drop_orphans(connection, context.run.dataset)
-            forced_fits.request_monitors(
-                context.store, connection, context.run.dataset, sorted(plan.usable)
-            )
+        used = _finish(context, plan)
+        timer.count("images rejected", len(plan.usable) - len(used))
         timer.count("sky sources", int(history.catalogue.active.sum()))
         with context.store.read() as connection:
             waiting = set(forced_fits.images_to_fit(connection, context.run.dataset))
-        in_order = [row.id for row in plan.rows if row.id in plan.usable]
         plan_batches(
             context,
             timer,
-            [image_id for image_id in in_order if image_id in waiting],
-            [image_id for image_id in in_order if image_id not in waiting],
+            [image_id for image_id in used if image_id in waiting],
+            [image_id for image_id in used if image_id not in waiting],
         )
     return timer.report()
+
+
+def _begin_anew(context: StageContext) -> None:
+    """Forget what earlier runs made of the sky, and which images did not fit to it."""
+    logger.info("going through the dataset from its first image on")
+    dataset = context.run.dataset
+    with context.store.write() as connection:
+        sky_sources.wipe(connection, dataset)
+        regions.forget_introduced(connection, dataset)
+        forget_outcomes(connection, dataset, STAGE)
+        quality_checks.forget_checks(connection, dataset, CATALOGUE_CHECKS)
+        images.take_back(context.store, connection, dataset, CATALOGUE_REASONS)
+
+
+def _finish(context: StageContext, plan: _Plan) -> list[int]:
+    """Ask for the fits of monitoring positions; return the images that are used, in order."""
+    dataset = context.run.dataset
+    with context.store.write() as connection:
+        outcomes = image_outcomes(connection, dataset, STAGE)
+        used = [row.id for row in plan.rows if outcomes.get(row.id, ("", ""))[0] == DONE]
+        forced_fits.drop_orphans(connection, dataset)
+        forced_fits.request_monitors(context.store, connection, dataset, sorted(used))
+    return used
 
 
 def _plan(context: StageContext) -> _Plan:
     with context.store.read() as connection:
         rows = images.images_of(connection, context.run.dataset)
         extracted = image_outcomes(connection, context.run.dataset, "extract_sources")
-        done = set(image_outcomes(connection, context.run.dataset, STAGE))
+        outcomes = image_outcomes(connection, context.run.dataset, STAGE)
+        reasons = images.rejections_of(connection, context.run.dataset)
+    here = {row.id for row in rows if reasons.get(row.id, (None, ""))[0] in CATALOGUE_REASONS}
     usable = {
         row.id
         for row in rows
-        if row.verdict == ACCEPTED and extracted.get(row.id, ("", ""))[0] == DONE
+        if (row.verdict == ACCEPTED or row.id in here)
+        and extracted.get(row.id, ("", ""))[0] == DONE
     }
+    done = set(outcomes)
+    rejected = {image_id for image_id, (result, _) in outcomes.items() if result == REJECTED}
     latest_done = max((row.start for row in rows if row.id in done), default=None)
     late = latest_done is not None and any(
         row.start <= latest_done for row in rows if row.id in usable - done
     )
-    return _Plan(rows, usable, set() if late else done, afresh=late or not done)
+    if late or not done:
+        return _Plan(rows, usable, set(), set(), afresh=True)
+    return _Plan(rows, usable, done, rejected, afresh=False)
 
 
 def _load_history(context: StageContext, plan: _Plan) -> SkyHistory:
@@ -123,14 +171,29 @@ def _load_history(context: StageContext, plan: _Plan) -> SkyHistory:
         memberships = sky_sources.load_memberships(connection, context.run.dataset)
         region_ids, known = regions.load_regions(connection, context.run.dataset)
         introduced = regions.introduced_regions(connection, context.run.dataset)
+        stored = reference_fluxes.load_reference_fluxes(connection, context.run.dataset)
+        measured = quality_checks.measured_by_image(
+            connection, context.run.dataset, CATALOGUE_CHECKS
+        )
+    references = ReferenceFluxes(stored, catalogue)
+    checks = CatalogueChecks(settings.catalogue_checks, references)
+    done = [
+        image
+        for image in _history_images(context, plan)
+        if image.id in plan.done and image.id not in plan.rejected
+    ]
+    for image in done:
+        checks.remember(image, measured[image.id])
     expiration = settings.forced_fits.expiration
     by_id: Mapping[int, Region] = dict(zip(region_ids, known, strict=True))
     return SkyHistory(
         catalogue,
+        references,
+        checks,
         memberships,
         by_id,
         introduced,
-        lambda: [image for image in _history_images(context, plan) if image.id in plan.done],
+        lambda: done,
         _coverages(context),
         Rules(
             max_deruiter=settings.association.deruiter_radius,
@@ -175,6 +238,11 @@ def _history_images(context: StageContext, plan: _Plan) -> list[HistoryImage]:
                 row.detection_threshold_sigma,
                 settings.new_sources.sigma_margin,
             ),
+            centre_ra_deg=row.centre_ra_deg,
+            centre_dec_deg=row.centre_dec_deg,
+            radius_deg=row.corner_distance_deg,
+            beam_deg=2.0 * row.beam_semimajor_deg,
+            rms_jy=row.rms_qc_jy,
         )
         for order, row in enumerate(usable)
     ]
@@ -202,14 +270,18 @@ def _go_through(
     changes = history.take_changes()
     count = sum(len(item) for item in found.values())
     seconds = (time.perf_counter() - started) / max(len(wanted), 1)
+    verdicts = {image_id: _verdict(made) for image_id, made in changes.checks.items()}
+    rejected = {image_id: v for image_id, v in verdicts.items() if not v.accepted}
     outcomes = [
-        Outcome(STAGE, str(row.id), row.id, DONE, _input_hash(context, row), seconds=seconds)
-        for row in block
-        if row.id in plan.usable
+        _outcome(context, row, verdicts[row.id], seconds) for row in block if row.id in verdicts
     ]
     with context.store.write() as connection:
         sky_sources.save_changes(context.store, connection, context.run.dataset, changes)
         regions.set_introduced(connection, sorted(history.introduced - before))
+        quality_checks.save_checks(connection, changes.checks, CATALOGUE_CHECKS)
+        images.set_verdicts(context.store, connection, rejected)
+        # It may have been used before it was gone through anew.
+        forced_fits.delete_monitor_fits(connection, list(rejected))
         save_outcomes(connection, context.run.dataset, context.run.id, outcomes)
     logger.info(
         "%d images, %d detections, %d sky sources in %.2f s",
@@ -219,6 +291,29 @@ def _go_through(
         time.perf_counter() - started,
     )
     return count
+
+
+def _verdict(checks: Sequence[Check]) -> Verdict:
+    """Verdict that follows from the checks of an image: the first rejection counts."""
+    for check in checks:
+        if check.result == CheckResult.REJECTED:
+            return Verdict(False, check.reason, check.comment)
+    return Verdict(accepted=True)
+
+
+def _outcome(context: StageContext, row: ImageRow, verdict: Verdict, seconds: float) -> Outcome:
+    if verdict.reason is not None:
+        logger.warning("%s rejected: %s", row.shown_name, verdict.comment)
+    return Outcome(
+        STAGE,
+        str(row.id),
+        row.id,
+        DONE if verdict.accepted else REJECTED,
+        _input_hash(context, row),
+        "" if verdict.reason is None else images.reason_text(verdict.reason),
+        verdict.comment,
+        seconds,
+    )
 
 
 def _blocks(plan: _Plan) -> Iterator[list[ImageRow]]:
@@ -238,5 +333,10 @@ def _blocks(plan: _Plan) -> Iterator[list[ImageRow]]:
 
 def _input_hash(context: StageContext, row: ImageRow) -> str:
     settings = context.run.configuration
-    sections = (settings.association, settings.forced_fits, settings.new_sources)
+    sections = (
+        settings.association,
+        settings.forced_fits,
+        settings.catalogue_checks,
+        settings.new_sources,
+    )
     return input_hash(STAGE, row.content_sha256, [s.model_dump(mode="json") for s in sections])

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, select
 from trap_ops.records.arrays import Ids
 from trap_ops.records.sources import Detections, Sources
 from trap_ops.store.database import Store
-from trap_ops.store.rows import Values, fetch_columns, id_list, insert_rows
+from trap_ops.store.rows import Values, fetch_columns, floats, id_list, insert_rows, integers
 from trap_ops.store.schema import extractedsource, image
 
 BLIND = 0
@@ -104,21 +104,32 @@ def load_blind(connection: Connection, image_ids: Sequence[int]) -> dict[int, De
                 table.c.ra_err,
                 table.c.decl_err,
                 table.c.f_peak,
+                table.c.f_int,
+                table.c.f_int_err,
+                table.c.flags,
             )
             .join(wanted, wanted.c.id == table.c.image)
             .where(table.c.extract_type == BLIND)
         )
         columns = fetch_columns(connection, query)
-    of_image = np.array(columns["image"], dtype=np.int64)
-    ids = np.array(columns["id"], dtype=np.int64)
-    names = ("ra", "decl", "uncertainty_ew", "uncertainty_ns", "ra_err", "decl_err", "f_peak")
-    values = [np.array(columns[name], dtype=np.float64) for name in names]
+    of_image = integers(columns["image"])
+    stored = Detections(
+        id=integers(columns["id"]),
+        ra_deg=floats(columns["ra"]),
+        dec_deg=floats(columns["decl"]),
+        sigma_ew_deg=floats(columns["uncertainty_ew"]),
+        sigma_ns_deg=floats(columns["uncertainty_ns"]),
+        ra_err_deg=floats(columns["ra_err"]),
+        dec_err_deg=floats(columns["decl_err"]),
+        peak_jy=floats(columns["f_peak"]),
+        flux_jy=floats(columns["f_int"]),
+        flux_err_jy=floats(columns["f_int_err"]),
+        flags=integers(columns["flags"]),
+    )
     order = np.argsort(of_image, kind="stable")
     bounds = np.searchsorted(of_image[order], [[i, i + 1] for i in image_ids])
     return {
-        int(image_id): Detections(
-            ids[order[first:last]], *(value[order[first:last]] for value in values)
-        )
+        int(image_id): stored.take(order[first:last])
         for image_id, (first, last) in zip(image_ids, bounds.tolist(), strict=True)
     }
 

@@ -154,6 +154,24 @@ def delete_requests(connection: Connection, image_ids: Sequence[int]) -> None:
         connection.execute(delete(forcedfit).where(forcedfit.c.image.in_(select(images.c.id))))
 
 
+def delete_monitor_fits(connection: Connection, image_ids: Sequence[int]) -> None:
+    """Delete fits of monitoring positions in some images, and their measurements.
+
+    The sky sources of the positions must be gone (:func:`trap_ops.store.sky_sources.wipe`).
+    """
+    with id_list(connection, forcedfit.c.image, image_ids) as images:
+        mine = select(images.c.id)
+        connection.execute(
+            delete(forcedfit).where(forcedfit.c.monitor.is_not(None), forcedfit.c.image.in_(mine))
+        )
+        connection.execute(
+            delete(extractedsource).where(
+                extractedsource.c.extract_type == int(FitKind.MONITOR),
+                extractedsource.c.image.in_(mine),
+            )
+        )
+
+
 def request_monitors(
     store: Store, connection: Connection, dataset_id: int, image_ids: Sequence[int]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -221,6 +221,18 @@ def rejections_of(connection: Connection, dataset_id: int) -> dict[int, tuple[in
         .where(image.c.dataset == dataset_id)
     )
     return {row.image: (row.rejectreason, row.comment or "") for row in connection.execute(query)}
+
+
+def take_back(
+    store: Store, connection: Connection, dataset_id: int, reasons: Collection[RejectReason]
+) -> None:
+    """Accept all images of a dataset that were rejected for one of these reasons."""
+    numbers = {int(reason) for reason in reasons}
+    rejected = rejections_of(connection, dataset_id)
+    accepted = Verdict(accepted=True)
+    set_verdicts(
+        store, connection, {i: accepted for i, (reason, _) in rejected.items() if reason in numbers}
+    )
 
 
 def reason_text(reason: RejectReason) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, delete, func, select
 
@@ -75,6 +75,31 @@ def warned_images(connection: Connection, dataset_id: int) -> int:
         image.c.dataset == dataset_id, image.c.verdict == ACCEPTED, image.c.id.in_(warned)
     )
     return connection.execute(query).scalar_one()
+
+
+def measured_by_image(
+    connection: Connection, dataset_id: int, names: Collection[str]
+) -> dict[int, dict[str, float]]:
+    """Return what checks with these names measured, by image id and name; NaN where nothing."""
+    query = (
+        select(qualitycheck.c.image, qualitycheck.c.check_name, qualitycheck.c.measured)
+        .join(image)
+        .where(image.c.dataset == dataset_id, qualitycheck.c.check_name.in_(list(names)))
+    )
+    found: dict[int, dict[str, float]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.image, {})[row.check_name] = _number(row.measured)
+    return found
+
+
+def forget_checks(connection: Connection, dataset_id: int, names: Collection[str]) -> None:
+    """Delete the checks with these names of all images of a dataset."""
+    mine = select(image.c.id).where(image.c.dataset == dataset_id)
+    connection.execute(
+        delete(qualitycheck).where(
+            qualitycheck.c.check_name.in_(list(names)), qualitycheck.c.image.in_(mine)
+        )
+    )
 
 
 def _number(value: float | None) -> float:

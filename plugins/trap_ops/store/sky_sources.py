@@ -28,6 +28,7 @@ from trap_ops.records.sky import (
 from trap_ops.store.database import Store
 from trap_ops.store.forced_fits import adopt_orphans
 from trap_ops.store.links import insert_links
+from trap_ops.store.reference_fluxes import save_reference_fluxes
 from trap_ops.store.rows import (
     Values,
     fetch_columns,
@@ -162,6 +163,7 @@ def save_changes(
             "distance_deg": members.distance_deg,
         },
     )
+    save_reference_fluxes(connection, changes.references)
     delete_sources(connection, changes.removed)
 
 

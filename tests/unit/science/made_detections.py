@@ -18,6 +18,7 @@ def detections(
     *,
     sigma_ns_arcsec: npt.ArrayLike | None = None,
     peak_jy: npt.ArrayLike = 1.0,
+    flux_err_jy: npt.ArrayLike = 0.01,
     first_id: int = 1,
 ) -> Detections:
     """Detections with ids counting up, and the same error on both axes if not said otherwise."""
@@ -34,6 +35,9 @@ def detections(
         ra_err_deg=ew * 0.5,
         dec_err_deg=ns * 0.25,
         peak_jy=np.broadcast_to(np.asarray(peak_jy, float), ra.shape).copy(),
+        flux_jy=np.broadcast_to(np.asarray(peak_jy, float), ra.shape).copy(),
+        flux_err_jy=np.broadcast_to(np.asarray(flux_err_jy, float), ra.shape).copy(),
+        flags=np.zeros(ra.shape, dtype=np.int64),
     )
 
 

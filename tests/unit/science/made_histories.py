@@ -7,15 +7,26 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from trap_ops.records.images import Coverage, Region
-from trap_ops.records.sky import LinkType, MembershipRows, SkyChanges, SkySourceRows
+from trap_ops.config.model import CatalogueChecksConfig
+from trap_ops.records.images import Check, CheckResult, Coverage, Region
+from trap_ops.records.sky import (
+    LinkType,
+    MembershipRows,
+    ReferenceFluxRows,
+    SkyChanges,
+    SkySourceRows,
+)
 from trap_ops.records.sources import Detections
 from trap_ops.science.catalogue import Catalogue, canonical
+from trap_ops.science.catalogue_checks import CatalogueChecks
 from trap_ops.science.new_sources import DetectionLimits
-from trap_ops.science.sky_history import HistoryImage, Rules, SkyHistory
+from trap_ops.science.reference_fluxes import NO_REFERENCES, ReferenceFluxes
+from trap_ops.science.sky_history import SkyHistory
+from trap_ops.science.time_steps import HistoryImage, Rules
 from unit.science.made_detections import detections
 
 RULES = Rules(max_deruiter=3.0, forward=True, backward=True, backward_max_images=0, expiration=None)
+CHECKS = CatalogueChecksConfig()
 REGIONS = {1: Region(0.0, 10.0, 0.5), 2: Region(0.3, 10.0, 0.3), 3: Region(40.0, 10.0, 0.5)}
 
 
@@ -30,7 +41,21 @@ def image_of(
 ) -> HistoryImage:
     """An image whose id and order are the same number."""
     limits = DetectionLimits(number, number, low_jy, high_jy)
-    return HistoryImage(number, number, region, band, stokes, 0.1, limits)
+    circle = REGIONS[region]
+    return HistoryImage(
+        number,
+        number,
+        region,
+        band,
+        stokes,
+        0.1,
+        limits,
+        centre_ra_deg=circle.ra_deg,
+        centre_dec_deg=circle.dec_deg,
+        radius_deg=circle.radius_deg,
+        beam_deg=0.02,
+        rms_jy=0.1,
+    )
 
 
 @dataclass(frozen=True)
@@ -58,6 +83,8 @@ class Stored:
     members: dict[int, dict[int, float]] = field(default_factory=dict)
     new: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     memberships: list[MembershipRows] = field(default_factory=list)
+    references: dict[tuple[int, int], tuple[float, ...]] = field(default_factory=dict)
+    checks: dict[int, tuple[Check, ...]] = field(default_factory=dict)
     n_fits: int = 0
 
     def save(self, changes: SkyChanges) -> None:
@@ -96,6 +123,7 @@ class Stored:
             self.members[source][region] = distance
         for source, *row in zip(*(column.tolist() for column in changes.new_sources), strict=True):
             self.new[source] = tuple(row)
+        self._save_checks(changes)
         for number in changes.removed:
             for table in (
                 self.sources,
@@ -106,6 +134,16 @@ class Stored:
                 self.new,
             ):
                 table.pop(number, None)
+
+    def _save_checks(self, changes: SkyChanges) -> None:
+        self.checks |= changes.checks
+        for source, band, *row, known in zip(
+            *(column.tolist() for column in changes.references), strict=True
+        ):
+            assert known == ((source, band) in self.references), "inserted twice, or lost"
+            self.references[source, band] = tuple(row)
+        gone = set(changes.removed)
+        self.references = {key: row for key, row in self.references.items() if key[0] not in gone}
 
     def rows(self) -> tuple[SkySourceRows, MembershipRows]:
         """Return what a later run loads, in canonical order: here that of the ids."""
@@ -135,6 +173,15 @@ class Stored:
         table = np.array(members, dtype=float).reshape(-1, 3).T
         return rows, MembershipRows(table[0].astype(int), table[1].astype(int), table[2])
 
+    def reference_rows(self) -> ReferenceFluxRows:
+        rows = [(*key, *row, True) for key, row in sorted(self.references.items())]
+        if not rows:
+            return NO_REFERENCES
+        return ReferenceFluxRows(*map(np.array, zip(*rows, strict=True)))
+
+    def is_rejected(self, image: int) -> bool:
+        return any(check.result == CheckResult.REJECTED for check in self.checks[image])
+
 
 def everything(_: int) -> None:
     """Of no image it is known what it shows: all that is in its region."""
@@ -147,22 +194,21 @@ def run(
     *,
     save: str = "at the end",
     coverage: Callable[[int], Coverage | None] = everything,
+    config: CatalogueChecksConfig = CHECKS,
 ) -> tuple[Stored, SkyHistory]:
     """Go through steps; changes are stored at the end, after each step, or with a fresh start."""
     stored, done = Stored(), list[HistoryImage]()
     introduced: set[int] = set()
-    history = SkyHistory(*fresh(stored), REGIONS, introduced, list, coverage, rules)
+    history = SkyHistory(*fresh(stored, done, config), REGIONS, introduced, list, coverage, rules)
     for number, step in enumerate(steps):
         history.advance(number, step.regions, step.images, step.found)
-        done += step.images
         if save != "at the end":
             stored.save(history.take_changes())
         if save == "fresh start":
+            done += [image for image in step.images if not stored.is_rejected(image.id)]
             before = tuple(done)
-            catalogue, memberships = fresh(stored)
             history = SkyHistory(
-                catalogue,
-                memberships,
+                *fresh(stored, done, config),
                 REGIONS,
                 introduced,
                 lambda before=before: before,
@@ -173,9 +219,19 @@ def run(
     return stored, history
 
 
-def fresh(stored: Stored) -> tuple[Catalogue, MembershipRows]:
+def fresh(
+    stored: Stored,
+    done: Sequence[HistoryImage] = (),
+    config: CatalogueChecksConfig = CHECKS,
+) -> tuple[Catalogue, ReferenceFluxes, CatalogueChecks, MembershipRows]:
+    """What a later run starts from, after some images that are used."""
     rows, memberships = stored.rows()
-    return Catalogue.of_rows(rows), memberships
+    catalogue = Catalogue.of_rows(rows)
+    references = ReferenceFluxes(stored.reference_rows(), catalogue)
+    checks = CatalogueChecks(config, references)
+    for image in done:
+        checks.remember(image, {check.name: check.measured for check in stored.checks[image.id]})
+    return catalogue, references, checks, memberships
 
 
 def random_steps(seed: int) -> list[Step]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from trap_ops.records.images import Region
 from trap_ops.records.sky import FitKind, LinkType
 from trap_ops.records.sources import Detections
-from trap_ops.science.sky_history import HistoryImage, Rules
+from trap_ops.science.time_steps import HistoryImage, Rules
 
 # Right ascension, declination, and their errors; all in degrees.
 Place = tuple[float, float, float, float]

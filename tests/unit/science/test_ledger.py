@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from trap_ops.records.sky import LinkRows, LinkType, MembershipRows, NewSourceRows, RequestRows
 from trap_ops.science.ledger import Ledger, copies, merged
+from trap_ops.science.reference_fluxes import NO_REFERENCES
 from unit.science.made_detections import catalogue_of, detections
 
 
@@ -140,7 +141,7 @@ def test_changes_name_standing_sources_by_their_id() -> None:
     made.removed.append(52)
     catalogue.retire(np.array([1]))
     catalogue.touched[0] = False
-    changes = made.changes(catalogue)
+    changes = made.changes(catalogue, NO_REFERENCES)
     # Touched and standing: the two children.
     assert changes.sources.id.tolist() == [53, 54]
     assert changes.links.source.tolist() == [51, 51, 53, 54]
@@ -155,6 +156,6 @@ def test_changes_name_standing_sources_by_their_id() -> None:
 def test_an_empty_ledger(n_sources: int) -> None:
     catalogue = catalogue_of(detections([10.0] * n_sources, [0.0] * n_sources))
     catalogue.touched[:] = False
-    changes = Ledger().changes(catalogue)
+    changes = Ledger().changes(catalogue, NO_REFERENCES)
     assert len(changes.sources.id) == len(changes.links.source) == len(changes.heirs) == 0
     assert len(changes.requests.source) == len(changes.memberships.source) == 0

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
+from trap_ops.config.model import CatalogueChecksConfig
 from trap_ops.records.images import Coverage
 from trap_ops.records.sources import Detections
+from trap_ops.science.catalogue_checks import CATALOGUE_CHECKS
 from trap_ops.science.coverage import make_coverage, shows
-from trap_ops.science.sky_history import Rules
+from trap_ops.science.time_steps import Rules
 from unit.science.made_histories import (
     REGIONS,
     RULES,
@@ -157,6 +159,59 @@ def test_when_changes_are_stored_does_not_matter(seed: int, save: str, rules: Ru
     }
     np.testing.assert_equal(pieces.members, whole.members)
     assert pieces.new == whole.new
+
+
+# Limits that random fields with their few sources often exceed.
+STRICT = CatalogueChecksConfig(
+    min_detections=1, min_sources=3, min_snr=1.0, min_images=2, warn_sigma=0.1, reject_sigma=0.2,
+    astrometry_reject_beams=0.1, flux_scale_reject_factor=1.05, source_count_reject_factor=1.2,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("save", ["after each step", "fresh start"])
+@pytest.mark.parametrize("seed", range(8))
+def test_when_checks_and_reference_fluxes_are_stored_does_not_matter(seed: int, save: str) -> None:
+    """To the last bit, forks included."""
+    steps = random_steps(seed)
+    whole, _ = run(steps, config=STRICT)
+    pieces, _ = run(steps, config=STRICT, save=save)
+    assert pieces.checks == whole.checks
+    assert pieces.references == whole.references
+    assert pieces.links == whole.links
+
+
+def test_random_fields_have_every_result() -> None:
+    """Else the test before would say nothing."""
+    found = set()
+    for seed in range(8):
+        stored, _ = run(random_steps(seed), config=STRICT)
+        found |= {(c.name, str(c.result)) for checks in stored.checks.values() for c in checks}
+        assert any(stored.is_rejected(image) for image in stored.checks)
+    results = {"accepted", "warned", "rejected", "not made"}
+    assert {result for _, result in found} == results
+    assert {name for name, result in found if result == "rejected"} == set(CATALOGUE_CHECKS)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rejected_image_is_as_none(seed: int) -> None:
+    steps = random_steps(seed)
+    stored, _ = run(steps, config=STRICT)
+    kept = [
+        replace(
+            step,
+            images=tuple(image for image in step.images if not stored.is_rejected(image.id)),
+            rejected_regions=tuple(step.regions),
+        )
+        for step in steps
+    ]
+    without, _ = run(kept, config=STRICT)
+    assert without.links == stored.links
+    assert without.references == stored.references
+    assert without.new == stored.new
+    np.testing.assert_equal(without.members, stored.members)
+    assert {k: [r[:6] for r in v] for k, v in without.requests.items() if v} == {
+        k: [r[:6] for r in v] for k, v in stored.requests.items() if v
+    }
 
 
 @pytest.mark.parametrize("seed", range(6))

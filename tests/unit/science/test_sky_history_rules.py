@@ -242,11 +242,9 @@ def test_a_fork_is_not_new_but_keeps_that_its_parent_was() -> None:
 
 def test_earlier_images_are_asked_for_only_if_a_source_is_founded() -> None:
     first, _ = run(steps_of(one(number=1)))
-    catalogue, memberships = fresh(first)
     asked = []
     history = SkyHistory(
-        catalogue,
-        memberships,
+        *fresh(first),
         REGIONS,
         {1},
         lambda: asked.append(1) or [image_of(0)],

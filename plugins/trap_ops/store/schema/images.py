@@ -127,4 +127,7 @@ REJECT_REASONS = {
     RejectReason.FILE_UNUSABLE: "file unusable",
     RejectReason.DUPLICATE: "duplicate image",
     RejectReason.NO_NOISE: "no noise to measure against",
+    RejectReason.FLUX_SCALE: "flux scale differs from the catalogue",
+    RejectReason.ASTROMETRY: "displaced against the catalogue",
+    RejectReason.SOURCE_COUNT: "number of sources unusual",
 }
