@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from trap_ops.errors import STOPPED, TrapError
+from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.records.runs import MonitorPosition, RunRequest, StageReport
 from trap_ops.stages.associate import associate
-from trap_ops.stages.context import StageContext
+from trap_ops.stages.context import StageContext, open_context
 from trap_ops.stages.extract_sources import extract_sources
 from trap_ops.stages.find_candidates import find_candidates
 from trap_ops.stages.fit_forced import fit_forced
@@ -41,13 +42,14 @@ def run(
     run_key: str | None = None,
     configurations: Path = CONFIGURATIONS,
     output_dir: Path = CHECKOUT / "var",
+    access: Access = LOCAL_ONLY,
 ) -> list[StageReport]:
     """Run the whole pipeline in this process.
 
     Parameters
     ----------
     images : iterable of str or Path
-        Absolute paths of files or directories, or globs.
+        Absolute paths of files or directories, globs, or addresses.
     dataset : str
         Name of the dataset; an existing one is continued.
     store_url : str
@@ -61,6 +63,8 @@ def run(
     run_key : str, optional
         Key of the run; by default ``local__<UTC>``.
     configurations, output_dir : Path
+    access : Access
+        Credentials for remote images; its data roots are those of the configuration.
 
     Returns
     -------
@@ -86,8 +90,9 @@ def run(
     # The packages' own objects live on anyway: without them, looking for garbage costs a fifth.
     gc.freeze()
     try:
-        record, report = register_images(store, request, configurations, output_dir)
-        return [report, *_run_stages(StageContext(store, record, output_dir), report)]
+        record, report = register_images(store, request, configurations, output_dir, access=access)
+        context = open_context(store, record.key, output_dir, access=access)
+        return [report, *_run_stages(context, report)]
     except BaseException as error:
         # Whatever prevents that is less interesting than the error itself.
         with suppress(TrapError):

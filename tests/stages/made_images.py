@@ -182,8 +182,7 @@ class Observatory:
 
         replaced(register_images, "find_files", self._find)
         replaced(register_images, "read_headers", lambda path, *_: [self.images[path].header()])
-        replaced(measure_quality, "content_sha256", lambda path, _: self.images[path].content)
-        replaced(measure_quality, "read_image", self._read)
+        replaced(measure_quality, "read_image_and_checksum", self._read)
         replaced(measure_quality, "measure", self._quality)
         replaced(extract_sources, "_measure", self._extract)
         replaced(local, "fit_forced", partial(fit_forced, measure=self._fit))
@@ -226,12 +225,14 @@ class Observatory:
             runs.release_lock(connection, record.id)
 
     def _find(self, inputs: Iterable[str], *_: Any) -> FoundFiles:
-        return FoundFiles(tuple(sorted(map(Path, inputs))), ())
+        return FoundFiles(tuple(sorted(inputs)), ())
 
     def _read(self, path: str, *_: Any) -> Any:
         if self.images[path].unreadable:
             raise ImageError(f"{Path(path).name} is broken", reason="broken")
-        return type("Read", (), {"pixels": self.images[path]})
+        image = self.images[path]
+        read = {"pixels": image, "header_sha256": image.header().header_sha256}
+        return type("Read", (), read), image.content
 
     def _quality(self, pixels: MadeImage, *_: Any) -> ImageQuality:
         return ImageQuality(pixels.rms_jy, pixels.nan_fraction, -1.0, 1.0)

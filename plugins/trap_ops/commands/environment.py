@@ -9,10 +9,13 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sqlalchemy.engine import URL, make_url
 
 from trap_ops.errors import ConfigError
+from trap_ops.images.access import CONNECTION, Access, options_of_connection
 from trap_ops.records.names import one_line
 from trap_ops.store.database import database_url, in_memory, url_of_connection
 
@@ -63,6 +66,52 @@ def store_url(environ: Mapping[str, str] = os.environ) -> str:
     path = Path(str(parsed.database))
     # Tasks run in directories of their own.
     return _sqlite_url((path.expanduser() if path.parts[0] == "~" else path).absolute())
+
+
+def image_access(environ: Mapping[str, str] = os.environ) -> Access:
+    """Access to remote images by AIRFLOW_CONN_TRAP_IMAGES, as JSON or URI like Airflow's own.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither. The message has nothing of it.
+    """
+    name = f"AIRFLOW_CONN_{CONNECTION.upper()}"
+    text = environ.get(name, "").strip()
+    scratch = var_dir(environ) / "scratch"
+    if not text:
+        return Access(scratch_dir=scratch)
+    try:
+        fields = json.loads(text) if text.startswith("{") else _fields_of_uri(text)
+        extra = fields.get("extra") or {}
+        extra = json.loads(extra) if isinstance(extra, str) else extra
+        port = int(fields["port"]) if fields.get("port") else None
+    except (ValueError, AttributeError):
+        msg = f"{name} is neither the URI nor the JSON of an Airflow connection"
+        raise ConfigError(msg) from None
+    options = options_of_connection(
+        str(fields.get("conn_type", "")),
+        fields.get("host"),
+        port,
+        fields.get("login"),
+        fields.get("password"),
+        extra,
+    )
+    return Access(options, scratch_dir=scratch)
+
+
+def _fields_of_uri(text: str) -> dict[str, Any]:
+    """Fields of an Airflow connection that is written as a URI."""
+    parts = urlsplit(text)
+    query = dict(parse_qsl(parts.query))
+    return {
+        "conn_type": parts.scheme,
+        "host": unquote(parts.hostname or ""),
+        "port": parts.port,
+        "login": unquote(parts.username or "") or None,
+        "password": unquote(parts.password or "") or None,
+        "extra": query.get("__extra__") or query,
+    }
 
 
 def variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from trap_ops.commands.environment import store_url, var_dir
+from trap_ops.commands.environment import image_access, store_url, var_dir
 from trap_ops.commands.summary import make_console, print_summary
 from trap_ops.export.report import write_report
 from trap_ops.store import datasets, runs
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = datasets.dataset_id(connection, arguments.dataset)
         key = arguments.run_id or runs.latest_run(connection, found)
         record = runs.load_run(connection, key)
-    path = write_report(store, record, var_dir())
+    path = write_report(store, record, var_dir(), image_access())
     with store.write() as connection:
         runs.set_report(connection, record.id, str(path))
     print_summary(make_console(), store, key)

@@ -18,6 +18,7 @@ from trap_ops.commands.environment import CONFIGURATIONS, store_url, var_dir
 from trap_ops.commands.summary import make_console, print_summary, read_truth
 from trap_ops.config.load import AUTO, named_file
 from trap_ops.errors import STOPPED, ConfigError, StoreError, TrapError
+from trap_ops.images.discovery import absolute_input
 from trap_ops.records.names import check_name
 from trap_ops.store import runs
 from trap_ops.store.database import Store
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         named_file(CONFIGURATIONS, arguments.config)
     truth = None if arguments.truth is None else read_truth(arguments.truth)
     conf = {
-        "images": [str(Path(item).expanduser().absolute()) for item in arguments.images],
+        "images": [absolute_input(item) for item in arguments.images],
         "dataset": arguments.dataset,
         "configuration": arguments.config,
         "overrides": parse_settings(arguments.set),

@@ -11,6 +11,7 @@ from trap_ops.export import wording
 from trap_ops.export.contents import Candidate, Contents
 from trap_ops.export.cutouts import Cutout, CutoutRequest, cut_out_all
 from trap_ops.export.light_curves import BLIND, CurveView, measured_in, view_light_curve
+from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.records.images import ImageRow
 from trap_ops.science.candidates import CandidateKind
 from trap_ops.science.coordinates import separation
@@ -72,7 +73,9 @@ def anchor(candidate: Candidate) -> str:
     return f"candidate-{candidate.rank}"
 
 
-def view_candidates(contents: Contents) -> tuple[str, list[CandidateView]]:
+def view_candidates(
+    contents: Contents, access: Access = LOCAL_ONLY
+) -> tuple[str, list[CandidateView]]:
     """Return the unit of the peaks, and the candidates from the best to the worst."""
     unit, factor = wording.flux_unit(item.peak_jy for item in contents.candidates)
     brightest = {item.rank: _brightest(contents, item) for item in contents.shown}
@@ -83,7 +86,8 @@ def view_candidates(contents: Contents) -> tuple[str, list[CandidateView]]:
         for row in chosen[item.rank].values()
         if row is not None
     }
-    cutouts = cut_out_all(contents.images, requests, contents.run.configuration.images)
+    rules = contents.run.configuration.images
+    cutouts = cut_out_all(contents.images, requests, rules, access.below(rules.data_roots))
     shown = {item.rank for item in contents.shown}
     views = []
     for item in contents.candidates:

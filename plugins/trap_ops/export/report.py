@@ -17,6 +17,7 @@ from trap_ops.export.candidates import anchor, kind_class, view_candidates
 from trap_ops.export.contents import Contents, load_contents
 from trap_ops.export.light_curves import CurveView, view_light_curve
 from trap_ops.export.plots import Cloud, eta_v
+from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.records.names import visible
 from trap_ops.records.runs import RunRecord
 from trap_ops.science.candidates import CandidateKind
@@ -28,7 +29,9 @@ _TEMPLATE = "report.html.j2"
 _MAX_NAME_LENGTH = 100
 
 
-def write_report(store: Store, run: RunRecord, output_dir: Path) -> Path:
+def write_report(
+    store: Store, run: RunRecord, output_dir: Path, access: Access = LOCAL_ONLY
+) -> Path:
     """Write the report of a run, in place of an earlier one.
 
     Parameters
@@ -36,6 +39,8 @@ def write_report(store: Store, run: RunRecord, output_dir: Path) -> Path:
     store : Store
     run : RunRecord
     output_dir : Path
+    access : Access
+        To remote images, for the cut-outs.
 
     Returns
     -------
@@ -52,7 +57,7 @@ def write_report(store: Store, run: RunRecord, output_dir: Path) -> Path:
     -----
     The report shows the dataset as it is now. It appears whole or not at all.
     """
-    page = render_report(load_contents(store, run))
+    page = render_report(load_contents(store, run), access)
     directory = output_dir.absolute() / "reports" / safe_name(run.dataset_name)
     path = directory / f"{safe_name(run.key)}.html"
     # Another process may write the same report.
@@ -88,7 +93,7 @@ def safe_name(name: str) -> str:
     return f"{kept}-{digest[:8]}"
 
 
-def render_report(contents: Contents) -> str:
+def render_report(contents: Contents, access: Access = LOCAL_ONLY) -> str:
     """Return the page."""
     # Everything is escaped, whatever the template is called.
     environment = Environment(
@@ -100,7 +105,7 @@ def render_report(contents: Contents) -> str:
         lstrip_blocks=True,
     )
     written = now().replace(microsecond=0)
-    peak_unit, candidates = view_candidates(contents)
+    peak_unit, candidates = view_candidates(contents, access)
     fit_statuses, fits = tables.fit_table(contents)
     stages, image_lines = tables.image_table(contents)
     stage_lines, wall = tables.stage_table(contents.stages)

@@ -1,4 +1,4 @@
-"""From paths, directories and globs to image files, inside the allowed directories."""
+"""From paths, directories, globs and addresses to image files, inside the allowed places."""
 
 from __future__ import annotations
 
@@ -9,65 +9,129 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trap_ops.errors import ConfigError, ImageError
+from trap_ops.images import casa, remote
+from trap_ops.images.access import LOCAL_ONLY, Access
+from trap_ops.images.addresses import is_address, local_path_of, parse_root, shown_address
+from trap_ops.images.files import check_regular, confine
 from trap_ops.records.names import MAX_PATH_BYTES, shown_path
 
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """Files to read, and inputs that cannot be, each with its reason."""
+    """Files to read, and inputs that cannot be, each with its reason.
 
-    paths: tuple[Path, ...]
+    Attributes
+    ----------
+    paths : tuple of str
+        Absolute paths without links in them, and addresses.
+    refused : tuple of (str, ImageError)
+    """
+
+    paths: tuple[str, ...]
     refused: tuple[tuple[str, ImageError], ...]
 
 
 def find_files(
-    inputs: Iterable[str], suffixes: Sequence[str], data_roots: Sequence[str]
+    inputs: Iterable[str],
+    suffixes: Sequence[str],
+    data_roots: Sequence[str],
+    access: Access = LOCAL_ONLY,
 ) -> FoundFiles:
     """Expand inputs to existing files, each once, sorted by path.
 
     Parameters
     ----------
     inputs : iterable of str
-        A file is taken whatever its name; of a directory the files with one of the suffixes; of a
-        glob (``*``, ``?``, ``[...]``, ``**``) whatever it matches, by the same two rules.
+        A file is taken whatever its name; of a directory the files with one of the suffixes, and
+        the CASA tables; of a glob (``*``, ``?``, ``[...]``, ``**``) whatever it matches, by the
+        same rules. Addresses (``s3://bucket/key``, ``s3://bucket/prefix/``, ``s3://bucket/*.fits``,
+        ``https://host/path/file.fits``) likewise; a web server lists nothing.
     suffixes : sequence of str
     data_roots : sequence of str
         If not empty, files that are not below one of these, after following links, are refused.
+        Addresses are refused unless they are below one.
+    access : Access
+        To remote images; its own data roots are not used.
 
     Raises
     ------
     ConfigError
-        If the inputs lead to no file that may be read.
+        If the inputs lead to no file that may be read, or a data root is none.
     """
-    paths: set[Path] = set()
+    for root in data_roots:
+        parse_root(root)
+    paths: set[str] = set()
     refused: dict[str, ImageError] = {}
     inputs = [item.strip() for item in inputs if item.strip()]
     for item in inputs:
-        try:
-            matches = _expand(item)
-        except ImageError as error:
-            refused[shown_path(item)] = error
-            continue
-        for match in matches:
-            try:
-                found = _files_of(match, suffixes)
-            except ImageError as error:
-                refused[shown_path(match)] = error
-                continue
-            for path in found:
-                try:
-                    paths.add(_storable(_confined(path, data_roots)))
-                except ImageError as error:
-                    refused[shown_path(path)] = error
+        found, problems = _found(item, suffixes, access.below(data_roots))
+        paths |= found
+        refused |= problems
     if not paths:
         asked = "; ".join(map(str, refused.values()))
-        asked = asked or ", ".join(map(shown_path, inputs)) or "(nothing)"
+        asked = asked or ", ".join(map(shown_address, inputs)) or "(nothing)"
         msg = (
             f"no image files: {asked}; give files, directories with {'/'.join(suffixes)} files, "
-            "or globs, as absolute paths"
+            "or globs, as absolute paths, or addresses"
         )
-        raise ConfigError(msg, inputs=inputs)
+        raise ConfigError(msg, inputs=[shown_address(item) for item in inputs])
     return FoundFiles(tuple(sorted(paths)), tuple(refused.items()))
+
+
+def absolute_input(item: str) -> str:
+    """Return an input as tasks need it, which run in directories of their own.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address that is not read; so that what is secret in it goes no further.
+    """
+    if not is_address(item):
+        return str(Path(item).expanduser().absolute())
+    try:
+        return remote.checked_address(item)
+    except ImageError as error:
+        raise ConfigError(error.message) from error
+
+
+def _found(
+    item: str, suffixes: Sequence[str], access: Access
+) -> tuple[set[str], dict[str, ImageError]]:
+    """Files of one input, and what is refused of it."""
+    paths: set[str] = set()
+    refused: dict[str, ImageError] = {}
+    try:
+        item = local_path_of(item)
+        if is_address(item):
+            return _found_remote(item, suffixes, access)
+        matches = _expand(item)
+    except ImageError as error:
+        return paths, {shown_address(item): error}
+    for match in matches:
+        try:
+            found = _files_of(match, suffixes)
+        except ImageError as error:
+            refused[shown_path(match)] = error
+            continue
+        for path in found:
+            try:
+                paths.add(_storable(str(_readable(path, access.data_roots))))
+            except ImageError as error:
+                refused[shown_path(path)] = error
+    return paths, refused
+
+
+def _found_remote(
+    item: str, suffixes: Sequence[str], access: Access
+) -> tuple[set[str], dict[str, ImageError]]:
+    paths: set[str] = set()
+    refused: dict[str, ImageError] = {}
+    for address in remote.expand(item, suffixes, access):
+        try:
+            paths.add(_storable(remote.checked_address(address)))
+        except ImageError as error:
+            refused[shown_address(address)] = error
+    return paths, refused
 
 
 def _expand(item: str) -> list[Path]:
@@ -76,7 +140,7 @@ def _expand(item: str) -> list[Path]:
     if not path.is_absolute():
         msg = f"{name}: not an absolute path; tasks run in directories of their own"
         raise ImageError(msg, reason="relative path")
-    if os.path.exists(path):  # noqa: PTH110 - the method raises for a name that is too long
+    if os.path.lexists(path):
         return [path]
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
     if not matches:
@@ -88,22 +152,22 @@ def _expand(item: str) -> list[Path]:
 def _files_of(match: Path, suffixes: Sequence[str]) -> list[Path]:
     wanted = tuple(suffix.lower() for suffix in suffixes)
     try:
-        if not match.is_dir():
+        if not match.is_dir() or casa.is_table(match):
             return [match]
         return [
             path
             for path in match.iterdir()
-            if path.name.lower().endswith(wanted) and path.is_file()
+            if casa.is_table(path) or (path.name.lower().endswith(wanted) and not path.is_dir())
         ]
     except OSError as error:
         msg = f"{shown_path(match)}: cannot be read: {error.strerror}"
         raise ImageError(msg, reason="unreadable file", passing=True) from error
 
 
-def _storable(path: Path) -> Path:
+def _storable(path: str) -> str:
     """Return a path that fits a text column of the results database."""
     try:
-        size = len(str(path).encode())
+        size = len(path.encode())
     except UnicodeEncodeError as error:
         msg = f"{shown_path(path)}: the name is not in UTF-8; rename the file"
         raise ImageError(msg, reason="file name") from error
@@ -116,17 +180,20 @@ def _storable(path: Path) -> Path:
     return path
 
 
-def _confined(path: Path, data_roots: Sequence[str]) -> Path:
+def _readable(path: Path, data_roots: Sequence[str]) -> Path:
+    """Return what a path leads to, if it is below the data roots and can hold an image."""
+    resolved = confine(path, data_roots)
     try:
-        resolved = path.resolve()
-    except RuntimeError as error:
-        msg = f"{shown_path(path)}: is a link that leads back to itself; remove it"
-        raise ImageError(msg, reason="unreadable file") from error
-    roots = [Path(root).expanduser().resolve() for root in data_roots]
-    if roots and not any(resolved.is_relative_to(root) for root in roots):
-        msg = (
-            f"{shown_path(path)}: leads outside the data roots of this site "
-            f"({', '.join(data_roots)})"
-        )
-        raise ImageError(msg, reason="outside the data roots")
+        mode = resolved.stat().st_mode
+        if not casa.is_table(resolved):
+            check_regular(mode)
+    except ImageError as error:
+        msg = f"{shown_path(path)}: {error.message}"
+        raise ImageError(msg, reason=error.reason) from error
+    except FileNotFoundError as error:
+        msg = f"{shown_path(path)}: no such file, or a link that leads nowhere"
+        raise ImageError(msg, reason="no such file", passing=True) from error
+    except OSError as error:
+        msg = f"{shown_path(path)}: cannot be read: {error.strerror}"
+        raise ImageError(msg, reason="unreadable file", passing=True) from error
     return resolved

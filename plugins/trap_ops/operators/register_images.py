@@ -12,6 +12,7 @@ from trap_ops.operators.stage_operator import (
     CONFIGURATIONS,
     TEMPORARY_RUN,
     errors_mapped,
+    image_access,
     in_one_process,
     open_store,
     output_dir,
@@ -59,7 +60,12 @@ class RegisterImagesOperator(BaseOperator):
             )
             try:
                 _, report = register_images(
-                    store, request, CONFIGURATIONS, output_dir(), debugging=testing_one_task()
+                    store,
+                    request,
+                    CONFIGURATIONS,
+                    output_dir(),
+                    debugging=testing_one_task(),
+                    access=image_access(),
                 )
             finally:
                 if key.startswith(TEMPORARY_RUN):

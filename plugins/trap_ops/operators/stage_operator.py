@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from trap_ops.operators.interruption import interruptible
 
 if TYPE_CHECKING:
+    from trap_ops.images.access import Access
     from trap_ops.records.runs import StageReport
     from trap_ops.stages.context import StageContext
     from trap_ops.store.database import Store
@@ -53,7 +54,11 @@ class StageOperator(BaseOperator):
 
         with errors_mapped(self.stage, context), open_store() as store:
             stage_context = open_context(
-                store, run_key(context), output_dir(), debugging=testing_one_task()
+                store,
+                run_key(context),
+                output_dir(),
+                debugging=testing_one_task(),
+                access=image_access(),
             )
             return result_of(self.run_stage(stage_context, context), context)
 
@@ -100,6 +105,27 @@ def open_store() -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def image_access() -> Access:
+    """Access to remote images by the Airflow connection ``trap_images``, if there is one."""
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from trap_ops.images.access import CONNECTION, Access, options_of_connection
+
+    try:
+        connection = BaseHook.get_connection(CONNECTION)
+    except AirflowNotFoundException:
+        return Access(scratch_dir=output_dir() / "scratch")
+    options = options_of_connection(
+        connection.conn_type,
+        connection.host,
+        connection.port,
+        connection.login,
+        connection.password,
+        connection.extra_dejson,
+    )
+    return Access(options, scratch_dir=output_dir() / "scratch")
 
 
 @contextmanager

@@ -81,6 +81,7 @@ def open_context(
     """
     with store.read() as connection:
         record = runs.load_run(connection, run_key)
+    access = access.below(record.configuration.images.data_roots)
     return StageContext(store, record, output_dir, debugging, access)
 
 

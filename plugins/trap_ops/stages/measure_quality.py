@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from trap_ops.errors import ImageError
-from trap_ops.images.reading import check_header, content_sha256, read_image
+from trap_ops.images.reading import check_header, read_image_and_checksum
 from trap_ops.records.images import ImageQuality, ImageRow
 from trap_ops.records.runs import StageReport
 from trap_ops.science.quality import measure
@@ -46,9 +46,8 @@ def _measure_one(context: StageContext, row: ImageRow, key: str) -> None:
     settings = context.run.configuration.quality
     rules = context.run.configuration.images
     try:
-        checksum = content_sha256(row.path, context.access)
-        image = read_image(row.path, row.plane, rules, context.access)
-        check_header(row, image)
+        image, checksum = read_image_and_checksum(row.path, row.plane, rules, context.access)
+        check_header(row, image, context.access)
         quality = measure(image.pixels, settings.rms_clip_sigma, settings.rms_fraction)
         outcome = Outcome(STAGE, str(row.id), row.id, DONE, key)
     except ImageError as error:

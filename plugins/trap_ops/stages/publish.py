@@ -17,7 +17,7 @@ STAGE = "publish"
 def publish(context: StageContext) -> StageReport:
     """Write the report of the run, note that it has finished, and release the dataset."""
     with stage(context, STAGE) as timer:
-        path = write_report(context.store, context.run, context.output_dir)
+        path = write_report(context.store, context.run, context.output_dir, context.access)
         with context.store.write() as connection:
             runs.set_report(connection, context.run.id, str(path))
         timer.count("reports")

@@ -102,12 +102,13 @@ def register_images(
     # What counts as an image file must be known before any header, so before "auto" can choose.
     named = "default" if request.configuration == "auto" else request.configuration
     first = load_configuration(configurations, named, request.overrides)[1].images
-    found = find_files(request.images, first.suffixes, first.data_roots)
+    access = access.below(first.data_roots)
+    found = find_files(request.images, first.suffixes, first.data_roots, access)
     with store.read() as connection:
         known = images.known_paths_of(connection, request.dataset)
         telescopes = images.telescopes_of(connection, request.dataset)
     headers = _read_headers(
-        [path for path in found.paths if str(path) not in known],
+        [path for path in found.paths if path not in known],
         _rules_of(configurations, request),
         access,
     )
@@ -128,7 +129,7 @@ def register_images(
         waiting, measured = _by_measured(context)
         plan_batches(context, timer, waiting, measured)
         timer.count("images registered", len(headers.good))
-        timer.count("images known already", sum(str(path) in known for path in found.paths))
+        timer.count("images known already", sum(path in known for path in found.paths))
         timer.count("files rejected", len(headers.bad))
     return record, timer.report()
 
@@ -145,11 +146,11 @@ def _rules_of(configurations: Path, request: RunRequest) -> RulesOf:
     return rules
 
 
-def _read_headers(paths: Sequence[Path], rules_of: RulesOf, access: Access) -> _Headers:
+def _read_headers(paths: Sequence[str], rules_of: RulesOf, access: Access) -> _Headers:
     headers = _Headers([], [])
     for path in paths:
         try:
-            headers.good.extend(read_headers(str(path), rules_of, access))
+            headers.good.extend(read_headers(path, rules_of, access))
         except ImageError as error:
             headers.bad.append((shown_path(path), error))
     headers.good.sort(
