@@ -43,7 +43,10 @@ def inject_table(
             f"{', '.join(others)}; say these in images.assume"
         )
         raise ImageError(msg, reason="not for CASA tables")
-    casa.directory_status(path)  # Refuses links, which might lead anywhere.
+    casa.directory_status(path)  # Refuses files that are links, which might lead anywhere.
+    if (path / _PART).is_symlink():
+        msg = f"{path.name}: its part {_PART} is a link; copy the table whole"
+        raise ImageError(msg, reason="not a file")
     if not (path / _PART / "table.dat").is_file():
         msg = (
             f"{path.name}: it has no table {_PART}, as LOFAR's images have; say integration_s in "
