@@ -13,9 +13,9 @@ from trap_ops.errors import TrapError
 
 # In the order of the help.
 VERBS = (
+    "run",
     "inspect",
     "inject",
-    "run",
     "datasets",
     "report",
     "checksum",

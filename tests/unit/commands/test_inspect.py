@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conftest import ROOT
 from trap_ops.commands.__main__ import main
 from trap_ops.config.load import load_configuration
 from trap_ops.images import inspection
@@ -214,6 +216,23 @@ def test_files_that_lack_the_same_share_an_entry(tmp_path: Path) -> None:
     (entry,) = tomllib.loads(inspection.mending_lines(made))["images"]["assume"]
     assert entry["files"] == "night-*.fits"
     assert set(entry.values()) == {"night-*.fits", "?"}
+
+
+def test_the_document_has_every_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = (ROOT / "docs" / "inspect.md").read_text()
+    table = document.split("## For programs")[1].split("## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    (made,) = shown_as_json(capsys, str(write(tmp_path / "a.fits")))[1]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(made)
+
+
+def test_the_lines_of_the_document_are_those_that_are_printed(tmp_path: Path) -> None:
+    document = (ROOT / "docs" / "inspect.md").read_text()
+    lines = document.split("```toml\n")[1].split("```")[0]
+    lacking = {"BMAJ": None, "DATE-OBS": None, "END_UTC": None}
+    names = ("night1-1.fits", "night1-2.fits")
+    made = [inspect(str(write(tmp_path / name, lacking)), rules_of)[0] for name in names]
+    assert inspection.mending_lines(made) == lines
 
 
 def test_real_images(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

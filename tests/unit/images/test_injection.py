@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -375,6 +376,19 @@ def test_a_parset_as_classic_users_have_it() -> None:
         "freq_eff": 60e6,
         "ncore": 23,
     }
+
+
+def test_the_document_has_every_key_and_an_example_that_is_read() -> None:
+    document = (ROOT / "docs" / "inspect.md").read_text()
+    example = document.split("```ini\n")[1].split("```")[0]
+    assert len(read_parset(example, "p")) == 3
+    table = document.split("```ini")[1].split("| key |")[1]
+    found = {}
+    for line in table.splitlines():
+        if line.startswith("| `"):
+            keys, cards = (re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[1:3])
+            found |= dict(zip(keys, cards, strict=True))
+    assert found == CARDS
 
 
 @pytest.mark.parametrize(
