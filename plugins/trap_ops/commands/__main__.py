@@ -11,9 +11,11 @@ from importlib import import_module
 from trap_ops import __version__
 from trap_ops.errors import TrapError
 
-# Modules of this package, in the order of the help.
+# In the order of the help.
 VERBS = (
     "run",
+    "inspect",
+    "inject",
     "datasets",
     "report",
     "coverage",
@@ -25,6 +27,8 @@ VERBS = (
     "env",
     "airflow",
 )
+# Modules of this package have the names of their verbs, unless the standard library has them.
+_MODULES = {"inspect": "inspect_images"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Only the verb that is wanted is loaded: all of them take a second.
     wanted = words[:1] if words and words[0] in VERBS else VERBS
-    modules = [import_module(f"trap_ops.commands.{verb}") for verb in wanted]
+    modules = [import_module(f"trap_ops.commands.{_MODULES.get(verb, verb)}") for verb in wanted]
     if words[:1] == ["airflow"]:
         # Everything after the verb is Airflow's, options too.
         airflow_status: int = modules[0].run(words[1:])

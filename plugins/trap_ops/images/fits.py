@@ -27,6 +27,7 @@ from trap_ops.records.images import Beam, ImageFile, Plane
 
 # Settings by TELESCOP: how a header is read depends on who wrote it.
 RulesOf = Callable[[str], ImagesConfig]
+PlaceOf = Callable[[Header, int, int], Place]
 _FIRST = "first"
 _SHOWN_MAX = 12
 _TELESCOPE = "TELESCOP"
@@ -66,7 +67,9 @@ class _ImageHdu:
     header_sha256: str
 
 
-def read_headers(source: SourceFile, rules_of: RulesOf) -> list[ImageFile]:
+def read_headers(
+    source: SourceFile, rules_of: RulesOf, place_of: PlaceOf = read_place
+) -> list[ImageFile]:
     """Read what a FITS file says of its images; no pixel is read.
 
     Parameters
@@ -74,6 +77,8 @@ def read_headers(source: SourceFile, rules_of: RulesOf) -> list[ImageFile]:
     source : SourceFile
     rules_of : callable
         Gives the settings for images of a telescope.
+    place_of : callable
+        Places an image on the sky; another one may go on where that cannot be done.
 
     Returns
     -------
@@ -92,7 +97,7 @@ def read_headers(source: SourceFile, rules_of: RulesOf) -> list[ImageFile]:
         chosen = choose_planes(header, hdu.shape, hdu.number, rules)
         table = read_beam_table(file, header)
         nx, ny = hdu.shape[:2]
-        place = read_place(header, nx, ny)
+        place = place_of(header, nx, ny)
         sky_ra, sky_dec = sky_of_field(place.wcs, nx, ny)
         (east_x, east_y), (north_x, north_y) = place.matrix_deg.tolist()
         of_name = [] if name == telescope else [f"telescope_name assumed: {name}"]
@@ -240,3 +245,17 @@ def _beam(
     """Beam of a plane, by the north of ICRS."""
     beam = read_beam(header, rules.header, assumed, table, chosen)
     return replace(beam, bpa_deg=beam.bpa_deg + place.turn_deg)
+
+
+def find_image_hdu(source: SourceFile, rules_of: RulesOf) -> tuple[Hdu, Header]:
+    """Return the HDU that is the image, and its header with what it inherits; no pixel is read.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be used, with the reason.
+    """
+    with _opened(source) as file:
+        image, _, rules = _find_image(file, rules_of)
+        _check_size(file, image.hdu, rules)
+        return image.hdu, image.header

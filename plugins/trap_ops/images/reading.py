@@ -11,12 +11,18 @@ from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.images.addresses import is_address
 from trap_ops.images.files import SourceFile, confine, local_file
 from trap_ops.images.fits import OpenImage
+from trap_ops.images.frames import read_place
 from trap_ops.records.images import ImageFile, ImageRow, Plane
 
 RulesOf = fits.RulesOf
 
 
-def read_headers(location: str, rules_of: RulesOf, access: Access = LOCAL_ONLY) -> list[ImageFile]:
+def read_headers(
+    location: str,
+    rules_of: RulesOf,
+    access: Access = LOCAL_ONLY,
+    place_of: fits.PlaceOf = read_place,
+) -> list[ImageFile]:
     """Read what a file says of its images; no pixel is read.
 
     Parameters
@@ -26,6 +32,8 @@ def read_headers(location: str, rules_of: RulesOf, access: Access = LOCAL_ONLY) 
     rules_of : callable
         Gives the settings for images of a telescope.
     access : Access
+    place_of : callable
+        Places an image on the sky; another one may go on where that cannot be done.
 
     Returns
     -------
@@ -39,13 +47,13 @@ def read_headers(location: str, rules_of: RulesOf, access: Access = LOCAL_ONLY) 
     """
     if is_address(location):
         with remote.partial_file(location, access) as source:
-            return fits.read_headers(source, rules_of)
+            return fits.read_headers(source, rules_of, place_of)
     if not _is_table(location, access):
-        return fits.read_headers(_local(location, access), rules_of)
+        return fits.read_headers(_local(location, access), rules_of, place_of)
     now = _table_status(location)
     with structure.named(now.name):
         source = casa.header_source(Path(location))
-    found = fits.read_headers(source, rules_of)
+    found = fits.read_headers(source, rules_of, place_of)
     return [replace(image, file_size=now.size, file_mtime_ns=now.mtime_ns) for image in found]
 
 
