@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import operator
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -243,15 +244,31 @@ def _valid_names(path: tuple[str | int, ...]) -> list[str]:
     return list(section.model_fields)
 
 
-# Of limits that may be the word "none".
-_LEAST_LIMITS = {
-    "flux_scale_warn_factor": 1,
-    "flux_scale_reject_factor": 1,
-    "astrometry_warn_beams": 0,
-    "astrometry_reject_beams": 0,
-    "source_count_warn_factor": 1,
-    "source_count_reject_factor": 1,
+# A number or a word: the word, and the least number.
+_WORD_OR_NUMBER = {
+    ("extraction", "ew_sys_err_arcsec"): ("auto", 0),
+    ("extraction", "ns_sys_err_arcsec"): ("auto", 0),
+    ("forced_fits", "expiration"): ("none", 1),
+    ("catalogue_checks", "flux_scale_warn_factor"): ("none", 1),
+    ("catalogue_checks", "flux_scale_reject_factor"): ("none", 1),
+    ("catalogue_checks", "astrometry_warn_beams"): ("none", 0),
+    ("catalogue_checks", "astrometry_reject_beams"): ("none", 0),
+    ("catalogue_checks", "source_count_warn_factor"): ("none", 1),
+    ("catalogue_checks", "source_count_reject_factor"): ("none", 1),
 }
+# Section, a setting, another one of it, what must hold of them, and the same in words.
+_IN_ORDER: tuple[tuple[str, str, str, Callable[[float, float], bool], str], ...] = (
+    ("quality", "rms_min_jy", "rms_max_jy", operator.lt, "be below"),
+    ("quality", "noise_low_factor", "noise_high_factor", operator.lt, "be below"),
+    (
+        "extraction",
+        "analysis_threshold_sigma",
+        "detection_threshold_sigma",
+        operator.le,
+        "not be above",
+    ),
+    ("catalogue_checks", "min_images", "history_images", operator.le, "not be above"),
+)
 
 
 def _contradictions(
@@ -259,38 +276,22 @@ def _contradictions(
 ) -> list[str]:
     """Problems that pydantic cannot see: of two settings together, or of a number beside a word."""
 
-    def named(section: str, key: str) -> str:
-        value = getattr(getattr(configuration, section), key)
-        return f"{section}.{key} = {value} ({origin.get((section, key), 'built-in')})"
+    def value(section: str, key: str) -> Any:  # noqa: ANN401 - of any setting
+        return getattr(getattr(configuration, section), key)
 
-    problems = []
-    quality, extraction = configuration.quality, configuration.extraction
-    if quality.rms_min_jy >= quality.rms_max_jy:
-        low, high = named("quality", "rms_min_jy"), named("quality", "rms_max_jy")
-        problems.append(f"{low} must be below {high}")
-    if quality.noise_low_factor >= quality.noise_high_factor:
-        low, high = named("quality", "noise_low_factor"), named("quality", "noise_high_factor")
-        problems.append(f"{low} must be below {high}")
-    if extraction.analysis_threshold_sigma > extraction.detection_threshold_sigma:
-        analysis = named("extraction", "analysis_threshold_sigma")
-        detection = named("extraction", "detection_threshold_sigma")
-        problems.append(f"{analysis} must not be above {detection}")
-    for key in ("ew_sys_err_arcsec", "ns_sys_err_arcsec"):
-        value = getattr(extraction, key)
-        if value != "auto" and value < 0:
-            problems.append(f"{named('extraction', key)} must be 'auto' or at least 0")
-    expiration = configuration.forced_fits.expiration
-    if expiration != "none" and expiration < 1:
-        problems.append(f"{named('forced_fits', 'expiration')} must be 'none' or at least 1")
-    checks = configuration.catalogue_checks
-    for key, least in _LEAST_LIMITS.items():
-        value = getattr(checks, key)
-        if value != "none" and value < least:
-            problems.append(f"{named('catalogue_checks', key)} must be 'none' or at least {least}")
-    if checks.history_images < checks.min_images:
-        latest = named("catalogue_checks", "history_images")
-        fewest = named("catalogue_checks", "min_images")
-        problems.append(f"{latest} must not be below {fewest}")
+    def named(section: str, key: str) -> str:
+        source = origin.get((section, key), "built-in")
+        return f"{section}.{key} = {value(section, key)} ({source})"
+
+    problems = [
+        f"{named(section, first)} must {words} {named(section, second)}"
+        for section, first, second, holds, words in _IN_ORDER
+        if not holds(value(section, first), value(section, second))
+    ]
+    for (section, key), (word, least) in _WORD_OR_NUMBER.items():
+        given = value(section, key)
+        if given != word and given < least:
+            problems.append(f"{named(section, key)} must be {word!r} or at least {least}")
     return problems
 
 

@@ -256,6 +256,6 @@ def find_image_hdu(source: SourceFile, rules_of: RulesOf) -> tuple[Hdu, Header]:
         If the file cannot be used, with the reason.
     """
     with _opened(source) as file:
-        image, _, rules = _find_image(file, rules_of)
+        image, *_, rules = _find_image(file, rules_of)
         _check_size(file, image.hdu, rules)
         return image.hdu, image.header
