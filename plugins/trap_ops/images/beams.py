@@ -113,7 +113,7 @@ def _of_header(header: Header, rules: HeaderConfig) -> Beam:
         keys = [split_unit(entry)[0] for entry in entries]
         absent = [k for k, v in zip(keys, (bmaj, bmin, bpa), strict=True) if v is None]
         missing = missing or absent
-    history = "\n".join(header.history)
+    history = "\n".join(line.rstrip() for line in header.history)
     for expression in rules.beam_history:
         for match in re.finditer(expression, history):
             values = [_number(match[name]) for name in ("bmaj", "bmin", "bpa")]

@@ -21,7 +21,7 @@ _FIXED = re.compile(
     r")? *(?:/.*)?"
 )
 _NO_NUMBER = re.compile(r"[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
-_COMMENTARY = ("HISTORY ", "COMMENT ", " " * 8)
+_COMMENTARY = ("COMMENT ", " " * 8)
 _PRINTABLE = re.compile(r"[ -~]*")
 
 
@@ -48,7 +48,7 @@ class Header:
 
     @classmethod
     def parse(cls, raw: bytes) -> Header:
-        """Read cards of 80 bytes up to END, or to the end of the bytes.
+        """Read cards of 80 bytes, without END.
 
         What is not text is forgiven in comments only.
         """
@@ -57,15 +57,14 @@ class Header:
         history: list[str] = []
         long_text = ""
         for start in range(0, len(text), CARD):
+            name = text[start : start + 8]
+            if name == "HISTORY ":
+                history.append(text[start + 8 : start + CARD])
+                continue
             card = text[start : start + CARD]
-            if card.startswith(_COMMENTARY):
-                if card[0] == "H":
-                    history.append(card[8:].rstrip())
-            elif card.startswith("CONTINUE") and long_text:
+            if name == "CONTINUE" and long_text:
                 values[long_text] = _continued(str(values[long_text]), card)
-            elif card.rstrip() == "END":
-                break
-            else:
+            elif name not in _COMMENTARY:
                 key, value = _value_of(card)
                 continues = isinstance(value, str) and value.endswith("&")
                 long_text = key if continues and key not in values else ""

@@ -24,7 +24,9 @@ from trap_ops.records.names import one_line
 BLOCK = 2880
 # As many as FITS allows.
 _AXES_MAX = 999
-# Real headers reach thousands of HISTORY cards; one that goes on for so long is none.
+# A header of more than a block is read in such steps.
+_STEP = 8 * BLOCK
+# Real ones reach thousands of HISTORY cards; one that goes on for so long is none.
 _HEADER_MAX = 20_000 * BLOCK
 # Never is a file packed better than this by gzip (its format does not allow it).
 _GZIP_RATIO_MAX = 1032
@@ -89,6 +91,7 @@ class FitsFile:
         self.source = source
         self.stream = stream
         self.packed = packed
+        self._known: list[Hdu] = []
 
     def hdus(self) -> Iterator[Hdu]:
         """HDUs one after the other; reads headers only, and of a packed file what lies between.
@@ -98,16 +101,20 @@ class FitsFile:
         ImageError
             If a header is damaged, or the file ends within it.
         """
-        place = 0
-        for number in range(_HDUS_MAX):
+        yield from self._known
+        while len(self._known) < _HDUS_MAX:
+            number, place = len(self._known), 0
+            if self._known:
+                last = self._known[-1]
+                place = last.data_start + -(-last.data_size // BLOCK) * BLOCK
+            if place > self._room:
+                return
             raw = self._read_header(place, number)
             if not raw:
                 return
-            hdu = _describe(number, raw, place + -(-len(raw) // BLOCK) * BLOCK)
+            hdu = _describe(number, raw, place + -(-(len(raw) + CARD) // BLOCK) * BLOCK)
+            self._known.append(hdu)
             yield hdu
-            place = hdu.data_start + -(-hdu.data_size // BLOCK) * BLOCK
-            if place > self._room:
-                return
 
     def check_whole(self, hdu: Hdu) -> None:
         """Raise if the file is too short for the data of an HDU."""
@@ -147,25 +154,24 @@ class FitsFile:
 
     def _read_header(self, place: int, number: int) -> bytes:
         """Cards up to END; nothing where there is no further HDU."""
-        raw = b""
-        while True:
-            block = self.read(place + len(raw), BLOCK)
-            if not raw:
-                if number > 0 and not block.startswith(b"XTENSION"):
-                    if 0 < len(block) < BLOCK:
-                        raise self._cut()
-                    return b""  # Whole blocks behind the last HDU are none.
-                if number == 0 and not block.startswith(b"SIMPLE"):
-                    raise _not_fits(block)
-            end = _end_of(block)
-            if end is not None:
-                return raw + block[:end]
-            raw += block
-            if len(block) < BLOCK:
+        raw = self.read(place, BLOCK)
+        if number == 0 and not raw.startswith(b"SIMPLE"):
+            raise _not_fits(raw)
+        if number > 0 and not raw.startswith(b"XTENSION"):
+            if 0 < len(raw) < BLOCK:
                 raise self._cut()
+            return b""  # Whole blocks behind the last HDU are none.
+        searched = 0
+        while (end := _end_of(raw, searched)) is None:
             if len(raw) > _HEADER_MAX:
                 msg = f"its header is damaged: no END in its first {len(raw)} bytes"
                 raise ImageError(msg, reason="bad header")
+            searched = len(raw)
+            more = self.read(place + searched, _STEP) if searched % BLOCK == 0 else b""
+            if not more:
+                raise self._cut()
+            raw += more
+        return raw[:end]
 
     def _cut(self) -> ImageError:
         size = self.source.size
@@ -251,13 +257,13 @@ def changed(source: SourceFile, size: int) -> ImageError:
     return ImageError(msg, reason="file changed", passing=True)
 
 
-def _end_of(block: bytes) -> int | None:
-    """Where the END card of a block begins; None if there is none."""
-    place = block.find(_END)
+def _end_of(raw: bytes, start: int) -> int | None:
+    """Where the END card begins, from a place on; None if there is none."""
+    place = raw.find(_END, start)
     while place >= 0:
         if place % CARD == 0:
             return place
-        place = block.find(_END, place + 1)
+        place = raw.find(_END, place + 1)
     return None
 
 

@@ -58,7 +58,7 @@ def cards(changes: dict[str, Any] | None = None, history: tuple[str, ...] = ()) 
 
 def parsed(made: fits.Header) -> Header:
     """A header as the pipeline reads it."""
-    return Header.parse(made.tostring().encode("ascii"))
+    return Header.parse(made.tostring(endcard=False, padding=False).encode("ascii"))
 
 
 def rules_of(_: str) -> ImagesConfig:
