@@ -189,7 +189,7 @@ def _readable(path: Path, data_roots: Sequence[str]) -> Path:
             check_regular(mode)
     except ImageError as error:
         msg = f"{shown_path(path)}: {error.message}"
-        raise ImageError(msg, reason=error.reason) from error
+        raise ImageError(msg, reason=error.reason, passing=error.passing) from error
     except FileNotFoundError as error:
         msg = f"{shown_path(path)}: no such file, or a link that leads nowhere"
         raise ImageError(msg, reason="no such file", passing=True) from error

@@ -88,7 +88,7 @@ def check_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "no file")
         msg = f"the file cannot be read: it is {kind}, and no image can be in it"
-        raise ImageError(msg, reason="unreadable file")
+        raise ImageError(msg, reason="unreadable file", passing=True)
 
 
 def confine(path: Path, data_roots: Sequence[str]) -> Path:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from trap_ops.errors import ConfigError
-from trap_ops.images.discovery import find_files
+from trap_ops.config.model import ImagesConfig
+from trap_ops.errors import ConfigError, ImageError
+from trap_ops.images import reading
+from trap_ops.images.access import LOCAL_ONLY
+from trap_ops.images.discovery import FoundFiles, find_files
+from trap_ops.images.files import local_file
+from unit.images.fits_files import write
 
 SUFFIXES = (".fits", ".fit")
 
@@ -27,7 +35,11 @@ def tree(tmp_path: Path) -> Path:
 
 def names_of(tree: Path, *inputs: str, roots: tuple[str, ...] = ()) -> list[str]:
     found = find_files([str(tree / item) for item in inputs], SUFFIXES, roots)
-    return [str(path.relative_to(tree.resolve())) for path in found.paths]
+    return [str(Path(path).relative_to(tree.resolve())) for path in found.paths]
+
+
+def names_in(found: FoundFiles) -> list[str]:
+    return [Path(path).name for path in found.paths]
 
 
 @pytest.mark.parametrize(
@@ -66,14 +78,14 @@ def test_links_to_one_file_are_one(tree: Path) -> None:
 
 def test_blank_inputs_are_nothing(tree: Path) -> None:
     found = find_files(["", "  ", f" {tree / 'b.fits'}\n"], SUFFIXES, ())
-    assert [path.name for path in found.paths] == ["b.fits"]
+    assert names_in(found) == ["b.fits"]
     assert found.refused == ()
 
 
 def test_what_cannot_be_found_is_refused_and_the_rest_is_taken(tree: Path) -> None:
     inputs = [str(tree / "b.fits"), str(tree / "none.fits"), str(tree / "*.xyz"), "b.fits"]
     found = find_files(inputs, SUFFIXES, ())
-    assert [path.name for path in found.paths] == ["b.fits"]
+    assert names_in(found) == ["b.fits"]
     assert [(item, error.reason) for item, error in found.refused] == [
         (inputs[1], "no such file"),
         (inputs[2], "no such file"),
@@ -94,7 +106,7 @@ def test_nothing_at_all_is_an_error_that_says_why(tree: Path) -> None:
 def test_files_outside_the_data_roots_are_refused(tree: Path) -> None:
     roots = (str(tree / "sub"), "/nowhere")
     found = find_files([str(tree / "b.fits"), str(tree / "**" / "*.fits")], SUFFIXES, roots)
-    assert [path.name for path in found.paths] == ["d.fits", "e.fits"]
+    assert names_in(found) == ["d.fits", "e.fits"]
     assert {(Path(item).name, error.reason) for item, error in found.refused} == {
         ("b.fits", "outside the data roots")
     }
@@ -105,7 +117,7 @@ def test_a_link_does_not_lead_out_of_the_data_roots(tree: Path) -> None:
     (tree / "sub" / "up").symlink_to(tree)
     roots = (str(tree / "sub"),)
     found = find_files([str(tree / "sub"), str(tree / "sub" / "up" / "b.fits")], SUFFIXES, roots)
-    assert [path.name for path in found.paths] == ["d.fits"]
+    assert names_in(found) == ["d.fits"]
     assert len(found.refused) == 2
     found = find_files([str(tree / "sub"), str(tree / "sub" / ".." / "b.fits")], SUFFIXES, roots)
     assert {error.reason for _, error in found.refused} == {"outside the data roots"}
@@ -125,7 +137,7 @@ def test_a_name_that_is_no_text_is_refused_and_the_rest_is_taken(tmp_path: Path)
     (tmp_path / "a.fits").touch()
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.fits")).touch()
     found = find_files([str(tmp_path)], SUFFIXES, [])
-    assert [path.name for path in found.paths] == ["a.fits"]
+    assert names_in(found) == ["a.fits"]
     ((name, error),) = found.refused
     assert name == f"{tmp_path}/\\xff.fits"
     assert "not in UTF-8" in str(error)
@@ -138,7 +150,7 @@ def test_a_path_too_long_to_be_kept_is_refused(tmp_path: Path) -> None:
     (deep / "a.fits").touch()
     (tmp_path / "b.fits").touch()
     found = find_files([str(tmp_path / "b.fits"), str(deep / "*.fits")], SUFFIXES, [])
-    assert [path.name for path in found.paths] == ["b.fits"]
+    assert names_in(found) == ["b.fits"]
     assert "1024 can be kept" in str(found.refused[0][1])
 
 
@@ -156,7 +168,7 @@ def test_a_link_to_itself_is_refused_and_the_rest_is_taken(tmp_path: Path) -> No
     (tmp_path / "a.fits").symlink_to(tmp_path / "a.fits")
     (tmp_path / "b.fits").touch()
     found = find_files([str(tmp_path / "*.fits")], SUFFIXES, [])
-    assert [path.name for path in found.paths] == ["b.fits"]
+    assert names_in(found) == ["b.fits"]
     assert "leads back to itself" in str(found.refused[0][1])
 
 
@@ -175,7 +187,7 @@ def test_a_directory_that_cannot_be_read_is_refused_and_the_rest_is_taken(
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
     found = find_files([str(tmp_path), str(closed)], SUFFIXES, [])
-    assert [path.name for path in found.paths] == ["b.fits"]
+    assert names_in(found) == ["b.fits"]
     assert str(found.refused[0][1]) == f"{closed}: cannot be read: Permission denied"
 
 
@@ -183,3 +195,68 @@ def test_a_name_longer_than_the_system_allows_is_not_found(tmp_path: Path) -> No
     (tmp_path / "b.fits").touch()
     found = find_files([str(tmp_path), f"/{'x' * 5000}"], SUFFIXES, [])
     assert [error.reason for _, error in found.refused] == ["no such file"]
+
+
+def test_what_is_no_file_is_refused_without_being_opened(tree: Path) -> None:
+    os.mkfifo(tree / "pipe.fits")
+    with socket.socket(socket.AF_UNIX) as listener:
+        # A path of a socket must be short.
+        with contextlib.chdir(tree):
+            listener.bind("s.fits")
+        inputs = [str(tree), str(tree / "pipe.fits"), "/dev/zero", str(tree / "s.*")]
+        found = find_files(inputs, SUFFIXES, [])
+        assert names_in(found) == ["a.FITS", "b.fits", "c.fit"]
+        refused = {Path(item).name: str(error) for item, error in found.refused}
+        assert {name: text.split(": ")[2] for name, text in refused.items()} == {
+            "pipe.fits": "it is a pipe, and no image can be in it",
+            "s.fits": "it is a socket, and no image can be in it",
+            "zero": "it is a device, and no image can be in it",
+        }
+        for name in ("pipe.fits", "s.fits"):
+            with pytest.raises(ImageError, match="no image can be in it"):
+                reading.read_headers(str(tree / name), lambda _: ImagesConfig())
+
+
+def test_links_that_lead_nowhere_and_in_circles(tree: Path) -> None:
+    (tree / "x.fits").symlink_to(tree / "gone.fits")
+    (tree / "round").symlink_to(tree / "round")
+    (tree / "loop").symlink_to(tree)
+    found = find_files([str(tree / "x.fits"), str(tree / "round"), str(tree / "*")], SUFFIXES, [])
+    assert names_in(found) == ["a.FITS", "b.fits", "c.fit", "d.fits", "notes.txt"]
+    reasons = {Path(item).name: error.reason for item, error in found.refused}
+    assert reasons == {"x.fits": "no such file", "round": "unreadable file"}
+
+
+def test_a_root_that_is_away_is_named(tree: Path) -> None:
+    with pytest.raises(ConfigError, match="/nowhere, which does not exist"):
+        find_files([str(tree / "b.fits")], SUFFIXES, ("/nowhere", str(tree / "sub")))
+
+
+def test_a_file_that_becomes_a_link_is_confined_when_it_is_read(tree: Path) -> None:
+    inside = write(tree / "sub" / "image.fits")
+    outside = write(tree / "secret.fits")
+    access = LOCAL_ONLY.below([str(tree / "sub")])
+    (path,) = find_files([str(inside)], SUFFIXES, access.data_roots).paths
+    (made,) = reading.read_headers(path, lambda _: ImagesConfig(), access)
+    inside.unlink()
+    inside.symlink_to(outside)
+    for call in (
+        lambda: reading.read_headers(path, lambda _: ImagesConfig(), access),
+        lambda: reading.read_image(path, made.plane, ImagesConfig(), access),
+        lambda: reading.content_sha256(path, access),
+        lambda: reading.check_unchanged(path, made.file_size, made.file_mtime_ns, None, access),
+    ):
+        with pytest.raises(ImageError, match="outside the data roots"):
+            call()
+    # Also where it happens between looking and opening.
+    inside.unlink()
+    shutil.copy(outside, inside)
+    source = local_file(inside, access.data_roots)
+    inside.unlink()
+    inside.symlink_to(outside)
+    with pytest.raises(ImageError, match="outside the data roots"):
+        source.open()
+    inside.unlink()
+    os.mkfifo(inside)
+    with pytest.raises(ImageError, match="a pipe"):
+        source.open()
