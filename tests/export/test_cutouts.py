@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from trap_ops import local
 from trap_ops.config.model import ImagesConfig
 from trap_ops.export.cutouts import Cutout, CutoutRequest, cut_out
-from trap_ops.images.fits import read_image
+from trap_ops.images.reading import read_image
 from trap_ops.records.images import ImageRow
 from trap_ops.simulate.series import SeriesPlan, write_series
 from trap_ops.store.database import Store
@@ -47,7 +47,8 @@ def row(tmp_path_factory: pytest.TempPathFactory) -> ImageRow:
 
 
 def request(row: ImageRow, x: float, y: float, side_px: float = 21.0) -> CutoutRequest:
-    ra, dec = read_image(Path(row.path)).wcs.wcs_pix2world([x], [y], 0)
+    wcs = read_image(row.path, row.plane, ImagesConfig()).wcs
+    ra, dec = wcs.wcs_pix2world([x], [y], 0)
     return CutoutRequest(float(ra[0]), float(dec[0]), side_px * PIXEL_DEG, 0.0, 0.01, 1.0)
 
 

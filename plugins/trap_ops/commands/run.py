@@ -124,6 +124,9 @@ def parse_settings(words: list[str]) -> dict[str, Any]:
         section = settings
         for name in sections.split("."):
             section = section.setdefault(name, {})
+            if not isinstance(section, dict):
+                msg = f"--set {word}: {name} has a value already, and cannot be a section as well"
+                raise ConfigError(msg, word=word)
         section[key] = value
     return settings
 

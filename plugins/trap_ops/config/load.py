@@ -215,7 +215,8 @@ def _describe(
         return f"{source}: {dotted} is not a setting{near}"
     if item["type"] == "value_error":  # Of a section as a whole.
         return f"{source}: {dotted}: {item['ctx']['error']}"
-    return f"{source}: {dotted} = {value!r}: {item['msg'].lower()}"
+    said = str(item["msg"])
+    return f"{source}: {dotted} = {value!r}: {said[:1].lower()}{said[1:]}"
 
 
 def _holds(value: object, part: str | int) -> bool:

@@ -85,7 +85,7 @@ def read_headers(source: SourceFile, rules_of: RulesOf) -> list[ImageFile]:
         If the file cannot be used, with the reason.
     """
     with _opened(source) as file:
-        image, telescope, rules = _find_image(file, rules_of)
+        image, telescope, name, rules = _find_image(file, rules_of)
         hdu, header = image.hdu, image.header
         _check_size(file, hdu, rules)
         chosen = choose_planes(header, hdu.shape, hdu.number, rules)
@@ -94,11 +94,12 @@ def read_headers(source: SourceFile, rules_of: RulesOf) -> list[ImageFile]:
         place = read_place(header, nx, ny)
         sky_ra, sky_dec = sky_of_field(place.wcs, nx, ny)
         (east_x, east_y), (north_x, north_y) = place.matrix_deg.tolist()
+        of_name = [] if name == telescope else [f"telescope_name assumed: {name}"]
         made = []
         for each in chosen:
             assumed = Assumed(rules.assume, source.location, telescope)
             frequency, bandwidth, frequency_notes = read_frequency(
-                header, rules.header, assumed, each.channel
+                header, rules.header, assumed, each.channel, each.of_channels
             )
             start, integration, time_notes = read_times(header, rules.header, assumed)
             unit_notes = read_unit(header, rules.header, assumed)[1]
@@ -108,7 +109,7 @@ def read_headers(source: SourceFile, rules_of: RulesOf) -> list[ImageFile]:
                 file_size=source.size,
                 file_mtime_ns=source.mtime_ns,
                 header_sha256=image.header_sha256,
-                telescope=assumed.fill("telescope_name", telescope or None) or "",
+                telescope=name,
                 stokes=_stokes(each, assumed),
                 freq_eff_hz=frequency,
                 freq_bw_hz=bandwidth,
@@ -123,7 +124,7 @@ def read_headers(source: SourceFile, rules_of: RulesOf) -> list[ImageFile]:
                 plane=each.plane,
                 array=read_array(header, rules.header, assumed),
             )
-            notes = (*frequency_notes, *time_notes, *unit_notes, *assumed.notes)
+            notes = (*frequency_notes, *time_notes, *unit_notes, *of_name, *assumed.notes)
             made.append(replace(item, notes=notes))
         return made
 
@@ -159,8 +160,8 @@ def _opened(source: SourceFile) -> Iterator[FitsFile]:
         yield file
 
 
-def _find_image(file: FitsFile, rules_of: RulesOf) -> tuple[_ImageHdu, str, ImagesConfig]:
-    """The HDU that is the image, its telescope, and the settings for this telescope.
+def _find_image(file: FitsFile, rules_of: RulesOf) -> tuple[_ImageHdu, str, str, ImagesConfig]:
+    """The HDU that is the image, its telescope as its header and as the settings call it, settings.
 
     Which HDU it is may depend on the telescope, and this is said in the header of the first one.
     """
@@ -176,7 +177,7 @@ def _find_image(file: FitsFile, rules_of: RulesOf) -> tuple[_ImageHdu, str, Imag
     telescope = read_telescope(image.header, rules.header)
     assumed = Assumed(rules.assume, file.source.location, telescope)
     name = assumed.fill("telescope_name", telescope or None) or ""
-    return image, telescope, rules if name == said else rules_of(name)
+    return image, telescope, name, rules if name == said else rules_of(name)
 
 
 def _chosen_image(file: FitsFile, which: int | str) -> _ImageHdu:

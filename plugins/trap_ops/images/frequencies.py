@@ -42,11 +42,16 @@ _VELREF_RADIO = 256
 
 
 def read_frequency(
-    header: Header, rules: HeaderConfig, assumed: Assumed, channel: int = 0
+    header: Header,
+    rules: HeaderConfig,
+    assumed: Assumed,
+    channel: int = 0,
+    of_channels: int = 1,
 ) -> tuple[float, float, list[str]]:
     """Return centre frequency and bandwidth in Hz, and notes on what was missing.
 
-    The spectral axis comes first, at a channel counted from 0, then keywords (SCIENCE.md D10).
+    The spectral axis comes first, at a channel counted from 0, then, where there is only one, the
+    keywords (SCIENCE.md D10).
 
     Raises
     ------
@@ -55,7 +60,7 @@ def read_frequency(
     """
     found = spectral_axis(header, channel)
     of_keywords = None
-    if found is None and channel == 0:
+    if found is None and of_channels == 1:
         of_keywords = first_number(header, rules.frequency_hz, HZ_PER_UNIT, lambda f: f > 0)
     frequency = assumed.fill("freq_eff_hz", found[0] if found is not None else of_keywords)
     if frequency is None:

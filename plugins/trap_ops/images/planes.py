@@ -41,6 +41,8 @@ class ChosenPlane:
     plane : Plane
     channel, polarisation : int
         Places on the spectral axis and the Stokes axis, from 0.
+    of_channels : int
+        How many channels the file has.
     stokes : int or None
         None where the file has no Stokes axis.
     """
@@ -48,6 +50,7 @@ class ChosenPlane:
     plane: Plane
     channel: int
     polarisation: int
+    of_channels: int
     stokes: int | None
 
 
@@ -82,7 +85,9 @@ def choose_planes(
         words = [f"channel {channel}"] if n_channels > 1 else []
         words += [f"Stokes {_letter(stokes)}"] if n_stokes > 1 else []
         chosen.append(
-            ChosenPlane(Plane(hdu, index, ", ".join(words)), channel, polarisation, stokes)
+            ChosenPlane(
+                Plane(hdu, index, ", ".join(words)), channel, polarisation, n_channels, stokes
+            )
         )
     return chosen
 
@@ -109,6 +114,7 @@ def plane_at(header: Header, shape: Sequence[int], plane: Plane) -> ChosenPlane:
         Plane(plane.hdu, index, plane.label),
         channel,
         polarisation,
+        shape[spectral - 1] if spectral else 1,
         read_stokes(header, polarisation),
     )
 

@@ -27,7 +27,7 @@ _AXES_MAX = 999
 # A header of more than a block is read in such steps.
 _STEP = 8 * BLOCK
 # Real ones reach thousands of HISTORY cards; one that goes on for so long is none.
-_HEADER_MAX = 20_000 * BLOCK
+_HEADER_MAX = 4_000 * BLOCK
 # Never is a file packed better than this by gzip (its format does not allow it).
 _GZIP_RATIO_MAX = 1032
 _HDUS_MAX = 100_000
@@ -154,9 +154,9 @@ class FitsFile:
 
     def _read_header(self, place: int, number: int) -> bytes:
         """Cards up to END; nothing where there is no further HDU."""
-        raw = self.read(place, BLOCK)
+        raw = bytearray(self.read(place, BLOCK))
         if number == 0 and not raw.startswith(b"SIMPLE"):
-            raise _not_fits(raw)
+            raise _not_fits(bytes(raw))
         if number > 0 and not raw.startswith(b"XTENSION"):
             if 0 < len(raw) < BLOCK:
                 raise self._cut()
@@ -171,7 +171,7 @@ class FitsFile:
             if not more:
                 raise self._cut()
             raw += more
-        return raw[:end]
+        return bytes(raw[:end])
 
     def _cut(self) -> ImageError:
         size = self.source.size
@@ -257,7 +257,7 @@ def changed(source: SourceFile, size: int) -> ImageError:
     return ImageError(msg, reason="file changed", passing=True)
 
 
-def _end_of(raw: bytes, start: int) -> int | None:
+def _end_of(raw: bytearray, start: int) -> int | None:
     """Where the END card begins, from a place on; None if there is none."""
     place = raw.find(_END, start)
     while place >= 0:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from trap_ops.commands.run import add_parser
+from trap_ops.commands.run import add_parser, parse_settings
+from trap_ops.errors import ConfigError
 
 PRINT = """#!/usr/bin/env python3
 import json, sys
@@ -92,6 +93,26 @@ def test_settings_may_hold_spaces(copy: Path) -> None:
         "extraction.margin_px=2", "images.suffixes=['.fits', '.a b']", "quality.rms_max_jy=1",
     ]  # fmt: skip
     assert understood(copy).config == "auto"
+
+
+def test_settings_of_sections_within_sections() -> None:
+    words = ["images.header.start=['A', 'B:MJD']", "images.hdu=2", "images.header.unit=['U']"]
+    assert parse_settings([*words, "images.assume=[{n_core=1}]", "extraction.x=plain word"]) == {
+        "images": {
+            "header": {"start": ["A", "B:MJD"], "unit": ["U"]},
+            "hdu": 2,
+            "assume": [{"n_core": 1}],
+        },
+        "extraction": {"x": "plain word"},
+    }
+    for wrong in (["x=1"], ["a..b=1"], ["a.b"], [".a=1"], ["images.hdu=2", "images.hdu.x=1"]):
+        with pytest.raises(ConfigError):
+            parse_settings(wrong)
+
+
+def test_make_knows_settings_of_sections_within_sections(copy: Path) -> None:
+    typed = "images.header.start=['A', 'B'] images.hdu=2"
+    assert understood(copy, SET=typed).set == ["images.header.start=['A', 'B']", "images.hdu=2"]
 
 
 @pytest.mark.parametrize("missing", ["IMAGES", "DATASET"])

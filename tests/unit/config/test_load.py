@@ -196,6 +196,26 @@ def test_all_problems_are_reported_together_each_with_its_file(directory: Path) 
         ({"images": {"suffixes": []}}, "images.suffixes = []"),
         ({"description": {"x": 1}}, "description = {'x': 1}"),
         ({"extraction": {"sub": {"x": 1}}}, "extraction.sub is not a setting"),
+        (
+            {"images": {"header": {"strat": ["A"]}}},
+            "images.header.strat is not a setting (did you mean 'start'?)",
+        ),
+        ({"images": {"header": {"start": ["A:XX"]}}}, "images.header.start = ['A:XX']: string"),
+        ({"images": {"header": {"integration_s": ["A:year"]}}}, "images.header.integration_s"),
+        ({"images": {"header": {"beam_deg": [["A", "B"]]}}}, "images.header.beam_deg = [['A', 'B"),
+        ({"images": {"header": {"beam_history": ["("]}}}, "'(' is no regular expression"),
+        ({"images": {"header": {"beam_history": ["x"]}}}, "'x' lacks a group of bmaj, bmin and"),
+        (
+            {"images": {"assume": [{}, {"fles": "*"}]}},
+            "images.assume[1].fles is not a setting (did you mean 'files'?)",
+        ),
+        ({"images": {"assume": [{"bmaj_deg": -1}]}}, "images.assume[0].bmaj_deg = -1: input should"),
+        ({"images": {"assume": [{"bmaj_deg": 1.0}]}}, "images.assume[0]: a beam needs bmaj_deg and"),
+        ({"images": {"assume": [{"start": "soon"}]}}, "images.assume[0].start = 'soon'"),
+        ({"images": {"assume": {"files": "*"}}}, "images.assume = {'files': '*'}"),
+        ({"images": {"hdu": -1}}, "images.hdu = -1"),
+        ({"images": {"channels": "some"}}, "images.channels = 'some': input should be 'only'"),
+        ({"images": {"stokes": ["Z"]}}, "images.stokes = ['Z']: input should be 'I', 'Q'"),
     ],
 )
 def test_wrong_values(directory: Path, overrides: dict[str, Any], said: str) -> None:
@@ -277,6 +297,31 @@ def test_settings_of_a_dataset_leave_out_what_decides_no_result(directory: Path)
     assert dataset_settings(made.model_copy(update={"images": elsewhere})) == settings
     wider = made.images.model_copy(update={"bandwidth_max_hz": 1.0})
     assert dataset_settings(made.model_copy(update={"images": wider})) != settings
+
+
+def test_how_headers_are_read_is_part_of_a_dataset(directory: Path) -> None:
+    made = load_configuration(directory, "default")[1]
+    other = load_configuration(
+        directory, "default", {"images": {"header": {"start": ["DATE"]}, "assume": [{"n_core": 1}]}}
+    )[1]
+    first, second = dataset_settings(made), dataset_settings(other)
+    assert settings_hash(first) != settings_hash(second)
+    differences = settings_difference(first, second)
+    assert [line.split(":")[0] for line in differences] == ["images.assume", "images.header.start"]
+    assert Configuration.model_validate_json(canonical_json(other)) == other
+
+
+def test_a_layer_changes_single_keywords(directory: Path) -> None:
+    """Sections within sections are merged like the others, lists are replaced."""
+    (directory / "lofar.toml").write_text(
+        '[images.header]\nstart = ["A"]\n[[images.assume]]\nstart = 2024-01-01T00:00:00\n'
+    )
+    made = load_configuration(
+        directory, "lofar", {"images": {"header": {"end": ["B:JD"]}, "hdu": "SCI"}}
+    )[1].images
+    assert (made.header.start, made.header.end, made.hdu) == (("A",), ("B:JD",), "SCI")
+    assert made.header.middle == Configuration().images.header.middle
+    assert [str(entry.start) for entry in made.assume] == ["2024-01-01 00:00:00"]
 
 
 def test_hash_of_settings() -> None:
