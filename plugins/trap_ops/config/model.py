@@ -18,8 +18,8 @@ class ImagesConfig(Section):
 
     data_roots: tuple[str, ...] = Field(
         (),
-        description="Only files below these directories are read; empty: any. "
-        "Set by the site, not by a run.",
+        description="Only images below these directories and addresses are read; empty: any of "
+        "this machine, nothing remote. Set by the site, not by a run.",
     )
     suffixes: tuple[str, ...] = Field(
         (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz"),

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from trap_ops.config.model import Configuration
 from trap_ops.export import wording
@@ -277,7 +278,7 @@ def _setting(name: str, meaning: str | None, value: object, default: object) -> 
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(to_jsonable_python(value), ensure_ascii=False)
 
 
 def stage_table(stages: list[dict[str, Any]]) -> tuple[list[StageLine], str]:

@@ -12,7 +12,7 @@ from trap_ops.images.addresses import Address
 # Seconds for a connection, and of silence on one. Nothing waits longer.
 CONNECT_S = 10
 SILENCE_S = 60
-_ATTEMPTS = 3
+_ATTEMPTS = 2
 
 
 class WholeFilesOnly(Exception):  # noqa: N818 - it is a way of servers, not an error

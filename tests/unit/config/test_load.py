@@ -209,8 +209,14 @@ def test_all_problems_are_reported_together_each_with_its_file(directory: Path) 
             {"images": {"assume": [{}, {"fles": "*"}]}},
             "images.assume[1].fles is not a setting (did you mean 'files'?)",
         ),
-        ({"images": {"assume": [{"bmaj_deg": -1}]}}, "images.assume[0].bmaj_deg = -1: input should"),
-        ({"images": {"assume": [{"bmaj_deg": 1.0}]}}, "images.assume[0]: a beam needs bmaj_deg and"),
+        (
+            {"images": {"assume": [{"bmaj_deg": -1}]}},
+            "images.assume[0].bmaj_deg = -1: input should",
+        ),
+        (
+            {"images": {"assume": [{"bmaj_deg": 1.0}]}},
+            "images.assume[0]: a beam needs bmaj_deg and",
+        ),
         ({"images": {"assume": [{"start": "soon"}]}}, "images.assume[0].start = 'soon'"),
         ({"images": {"assume": {"files": "*"}}}, "images.assume = {'files': '*'}"),
         ({"images": {"hdu": -1}}, "images.hdu = -1"),

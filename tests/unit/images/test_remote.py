@@ -232,20 +232,19 @@ def test_directories_patterns_and_keys_of_s3(bucket: Bucket) -> None:
 def test_an_image_of_s3_is_read_and_noticed_when_it_changes(
     bucket: Bucket, image_bytes: bytes
 ) -> None:
-    bucket.put("s3://night/one/changing.fits", image_bytes)
-    made = read_headers("s3://night/one/changing.fits", bucket.access)
+    access = bucket.access.below(["s3://night/two"])
+    bucket.put("s3://night/two/changing.fits", image_bytes)
+    made = read_headers("s3://night/two/changing.fits", access)
     assert (made.nx, made.file_size) == (BIG[1], len(image_bytes))
     assert made.file_mtime_ns > 0
-    image, checksum = reading.read_image_and_checksum(made.path, made.plane, RULES, bucket.access)
+    image, checksum = reading.read_image_and_checksum(made.path, made.plane, RULES, access)
     np.testing.assert_array_equal(image.pixels, pixels(BIG))
     assert checksum == hashlib.sha256(image_bytes).hexdigest()
     row: Any = type("Row", (), {**vars(made), "content_sha256": checksum})
-    np.testing.assert_array_equal(
-        reading.read_registered(row, RULES, bucket.access).pixels, pixels(BIG)
-    )
+    np.testing.assert_array_equal(reading.read_registered(row, RULES, access).pixels, pixels(BIG))
     # As large as before, and within the second that S3 tells.
-    bucket.put("s3://night/one/changing.fits", image_bytes[:-3000] + b"x" * 3000)
-    reason, message = reason_of(reading.read_registered, row, RULES, bucket.access)
+    bucket.put("s3://night/two/changing.fits", image_bytes[:-3000] + b"x" * 3000)
+    reason, message = reason_of(reading.read_registered, row, RULES, access)
     assert reason == "file changed"
     assert "changing.fits" in message
 
