@@ -10,9 +10,10 @@ import io
 import math
 import os
 import re
+import signal
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from trap_ops.records.images import Plane
 
 _BLOCK = 2880
 _CHUNK = 1 << 20
+# Seconds; casacore reads a gigabyte in a few.
+_TRIAL_S = 120
 _LOCK_FILE = "table.lock"
 # casacore asks for nothing and writes nothing: not even a lock.
 _READING = {"option": "usernoread"}
@@ -91,9 +94,7 @@ def header_source(path: Path) -> SourceFile:
     ImageError
         If it is no image, damaged, or casacore is not installed.
     """
-    with _opened(path) as table:
-        axes = axes_of(table.getkeywords(), _shape(table))
-        return _source(path, _pieces(path, table, axes))
+    return _survived(lambda: _header_source(path))
 
 
 def image_source(path: Path, plane: Plane) -> SourceFile:
@@ -104,6 +105,42 @@ def image_source(path: Path, plane: Plane) -> SourceFile:
     ImageError
         If it is no image, damaged, or casacore is not installed; or its pixels cannot be read.
     """
+    return _survived(lambda: _image_source(path, plane))
+
+
+def _survived(read: Callable[[], SourceFile]) -> SourceFile:
+    """Read a table, but in another process first: of damaged ones casacore may abort.
+
+    Raises
+    ------
+    ImageError
+        If that process died.
+    """
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(_TRIAL_S)
+            silence = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silence, 1)
+            os.dup2(silence, 2)
+            read()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        name = signal.Signals(os.WTERMSIG(status)).name
+        msg = f"it is a damaged CASA table: casacore ends with {name} when it reads it"
+        raise ImageError(msg, reason="damaged table")
+    return read()
+
+
+def _header_source(path: Path) -> SourceFile:
+    with _opened(path) as table:
+        axes = axes_of(table.getkeywords(), _shape(table))
+        return _source(path, _pieces(path, table, axes))
+
+
+def _image_source(path: Path, plane: Plane) -> SourceFile:
     with _opened(path) as table:
         axes = axes_of(table.getkeywords(), _shape(table))
         head, *rest, size = _pieces(path, table, axes)
@@ -192,10 +229,10 @@ def _opened(path: Path) -> Iterator[Any]:
             "`.venv/bin/pip install -r requirements-casa.txt` in the checkout of each worker"
         )
         raise ImageError(msg, reason="casacore missing", passing=True) from error
-    directory_status(path)  # casacore would wait for a pipe for ever.
+    size, _ = directory_status(path)  # casacore would wait for a pipe for ever.
     try:
         with open_table(str(path), ack=False, lockoptions=_READING) as table:
-            _check_image(table)
+            _check_image(table, size)
             yield table
     except ImageError:
         raise
@@ -204,7 +241,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise ImageError(msg, reason="damaged table") from error
 
 
-def _check_image(table: Any) -> None:  # noqa: ANN401 - as above
+def _check_image(table: Any, size: int) -> None:  # noqa: ANN401 - as above
     columns = table.colnames()
     if "map" not in columns or "coords" not in table.keywordnames() or table.nrows() != 1:
         kind = table.info().get("type") or "of no type"
@@ -214,6 +251,10 @@ def _check_image(table: Any) -> None:  # noqa: ANN401 - as above
     if kind not in {"float", "double"}:
         msg = f"its pixels are {kind} numbers; images of float or double are needed"
         raise ImageError(msg, reason="unit")
+    n_pixels = math.prod(_shape(table))
+    if n_pixels > size:  # Less than a byte each: none can be in it, however it is packed.
+        msg = f"the table is truncated: it has {size} bytes, and announces {n_pixels} pixels"
+        raise ImageError(msg, reason="truncated", size=size, needed=n_pixels)
 
 
 def _shape(table: Any, column: str = "map") -> list[int]:  # noqa: ANN401 - as above

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -380,3 +381,24 @@ def test_the_time_on_the_sky_counts_overlaps_once() -> None:
 def test_a_plane_that_is_not_there(table: Path) -> None:
     with pytest.raises(ImageError, match="no plane"):
         reading.read_image(str(table), Plane(0, (3, 0)), ALL)
+
+
+def test_a_table_that_casacore_aborts_on_ends_no_run(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(casa, "_pieces", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    reason, message = reason_of(copy)
+    assert (reason, "SIGKILL" in message) == ("damaged table", True)
+
+
+def test_a_table_that_never_ends(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(casa, "_TRIAL_S", 1)
+    monkeypatch.setattr(casa, "_pieces", lambda *_: time.sleep(20))
+    assert "SIGALRM" in reason_of(copy)[1]
+
+
+def test_sizes_that_cannot_be_take_no_memory(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(casa, "_shape", lambda *_: [1, 1, 100_000, 100_000])
+    assert reason_of(copy)[0] == "truncated"
+    with pytest.raises(ImageError, match="announces 10000000000 pixels"):
+        reading.read_image(str(copy), Plane(0, (0, 0)), ALL)
