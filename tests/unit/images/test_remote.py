@@ -18,6 +18,7 @@ from trap_ops.config.model import ImagesConfig
 from trap_ops.errors import ConfigError, ImageError
 from trap_ops.images import reading, remote_systems
 from trap_ops.images.access import Access, options_of_connection
+from trap_ops.images.addresses import parse_address
 from trap_ops.images.discovery import find_files
 from trap_ops.records.images import Plane
 from unit.images.fits_files import pixels, write
@@ -182,6 +183,8 @@ def test_a_password_opens_and_stays_with_its_host(web: WebServer, access: Access
     )
     assert reason == "unreachable"
     assert web.passwords == []
+    address = parse_address(f"{other}locked/a.fits")
+    assert "headers" not in remote_systems.file_system(address, access)[0].kwargs
 
 
 def test_a_token_is_sent_as_one(web: WebServer, access: Access) -> None:
