@@ -36,7 +36,7 @@ def _of_no_use() -> Iterator[Damaged]:
         return np.full((NY, NX), value, kind)
 
     nearly = full(np.nan)
-    nearly[:4] = 0.1
+    nearly[:4] = noise()[:4]
     centre = noise()
     centre[NY // 4 : -NY // 4, NX // 4 : -NX // 4] = np.nan
     signalling = np.full((NY, NX), 0x7F800001, np.uint32).view(np.float32)

@@ -71,7 +71,12 @@ def look(
     for ra, dec in rng.uniform(-0.19, 0.19, (n_false, 2)).tolist():
         seen.append(Seen(10.0 + ra, 10.0 + dec, float(rng.uniform(0.02, 0.1)), 5.0))
     return MadeImage(
-        name or f"n{night:02d}-{freq_hz / 1e6:.0f}.fits", night, tuple(seen), freq_hz=freq_hz
+        name or f"n{night:02d}-{freq_hz / 1e6:.0f}.fits",
+        night,
+        tuple(seen),
+        freq_hz=freq_hz,
+        # Those of one night are no duplicates.
+        integration_s=2.0 if name else 1.0,
     )
 
 

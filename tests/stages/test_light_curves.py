@@ -120,6 +120,8 @@ def test_of_images_that_start_together_the_brightest_point_is_the_latest(
     with fits.open(easy[-1]) as hdus:
         header, data = hdus[0].header, hdus[0].data
         for name, factor in (("a.fits", 1.1), ("z.fits", 0.9)):
+            # Another integration time: else they would be duplicates.
+            header["TAU_TIME"] = 100.0 * factor
             fits.PrimaryHDU((data * factor).astype(np.float32), header).writeto(tmp_path / name)
     run(store, [*easy, tmp_path / "a.fits", tmp_path / "z.fits"])
     with store.read() as connection:
