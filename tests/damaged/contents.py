@@ -71,7 +71,11 @@ def _scaled() -> Iterator[Damaged]:
         "all-blank": (blank, NAN, {"BLANK": "-32768", "BSCALE": "1.0E-5"}),
         "integer-constant": (blank, FLAT, {"BSCALE": "1.0E-5"}),
         "scale-0": (counts, FLAT, {"BSCALE": "0.0"}),
-        "scale-huge": (counts, NAN, {"BSCALE": "1E300"}),
+        "scale-huge": (
+            np.where(counts == 0, 1, counts).astype(counts.dtype),
+            NAN,
+            {"BSCALE": "1E300"},
+        ),
         "zero-huge": (counts, NAN, {"BZERO": "1E300"}),
         "zero-swamps": (counts, FLAT, {"BSCALE": "1E-30", "BZERO": "1.0"}),
     }
