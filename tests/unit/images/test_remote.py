@@ -235,9 +235,9 @@ def test_directories_patterns_and_keys_of_s3(bucket: Bucket) -> None:
 def test_an_image_of_s3_is_read_and_noticed_when_it_changes(
     bucket: Bucket, image_bytes: bytes
 ) -> None:
-    access = bucket.access.below(["s3://night/two"])
-    bucket.put("s3://night/two/changing.fits", image_bytes)
-    made = read_headers("s3://night/two/changing.fits", access)
+    access = bucket.access.below(["s3://other/two"])
+    bucket.put("s3://other/two/changing.fits", image_bytes)
+    made = read_headers("s3://other/two/changing.fits", access)
     assert (made.nx, made.file_size) == (BIG[1], len(image_bytes))
     assert made.file_mtime_ns > 0
     image, checksum = reading.read_image_and_checksum(made.path, made.plane, RULES, access)
@@ -246,7 +246,7 @@ def test_an_image_of_s3_is_read_and_noticed_when_it_changes(
     row: Any = type("Row", (), {**vars(made), "content_sha256": checksum})
     np.testing.assert_array_equal(reading.read_registered(row, RULES, access).pixels, pixels(BIG))
     # As large as before, and within the second that S3 tells.
-    bucket.put("s3://night/two/changing.fits", image_bytes[:-3000] + b"x" * 3000)
+    bucket.put("s3://other/two/changing.fits", image_bytes[:-3000] + b"x" * 3000)
     reason, message = reason_of(reading.read_registered, row, RULES, access)
     assert reason == "file changed"
     assert "changing.fits" in message
