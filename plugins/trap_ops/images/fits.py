@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -244,7 +245,9 @@ def _beam(
 ) -> Beam:
     """Beam of a plane, by the north of ICRS."""
     beam = read_beam(header, rules.header, assumed, table, chosen)
-    return replace(beam, bpa_deg=beam.bpa_deg + place.turn_deg)
+    angle = beam.bpa_deg + place.turn_deg
+    # A beam looks the same after half a turn; angles that are as usual stay as they are written.
+    return replace(beam, bpa_deg=angle if abs(angle) <= 180.0 else math.remainder(angle, 180.0))
 
 
 def find_image_hdu(source: SourceFile, rules_of: RulesOf) -> tuple[Hdu, Header]:
