@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -257,6 +258,21 @@ def test_run_id_of_one_dataset_is_refused_for_another(
     with store.read() as connection:
         assert list(connection.execute(select(dataset.c.description)).scalars()) == ["one"]
     assert _stand(store) == ({"k": "finished"}, [])
+
+
+def test_a_dataset_of_another_version_is_refused_in_a_sentence(
+    store: Store, easy: list[Path], run: Run
+) -> None:
+    run(store, easy[:1])
+    with store.write() as connection:
+        text = connection.execute(select(dataset.c.settings)).scalar_one()
+        settings = json.loads(text)
+        del settings["images"]["stokes"], settings["catalogue_checks"]
+        settings["quality"]["of_old"] = 1
+        connection.execute(update(dataset).values(settings=json.dumps(settings)))
+    with pytest.raises(ConfigError, match="another version of the code") as raised:
+        run(store, easy)
+    assert "in catalogue_checks, images, quality)" in str(raised.value)
 
 
 def test_other_settings_on_a_dataset_are_refused(store: Store, easy: list[Path], run: Run) -> None:

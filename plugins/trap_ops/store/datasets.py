@@ -54,6 +54,19 @@ def open_dataset(
     if row is None:
         return _make(store, connection, name, configuration, settings)
     difference = settings_difference(json.loads(row.settings), settings)
+    of_other_version = [
+        item.split(":")[0]
+        for item in difference
+        if ": absent -> " in item or item.endswith(" -> absent")
+    ]
+    if of_other_version:
+        sections = sorted({key.split(".")[0] for key in of_other_version})
+        msg = (
+            f"dataset {name!r} was made with another version of the code, whose settings are not "
+            f"the same ({len(of_other_version)} differ, in {', '.join(sections)}); its results can "
+            "still be read: go on with that version, or use another dataset name"
+        )
+        raise ConfigError(msg, difference=difference)
     if difference:
         msg = (
             f"dataset {name!r} was made with other settings (then -> now):\n  "
