@@ -86,10 +86,11 @@ def absolute_input(item: str) -> str:
     ConfigError
         If it is an address that is not read; so that what is secret in it goes no further.
     """
-    if not is_address(item):
-        return str(Path(item).expanduser().absolute())
     try:
-        return remote.checked_address(item)
+        plain = local_path_of(item)
+        if is_address(plain):
+            return remote.checked_address(plain)
+        return str(Path(plain).expanduser().absolute())
     except ImageError as error:
         raise ConfigError(error.message) from error
 

@@ -16,7 +16,7 @@ from trap_ops.config.model import ImagesConfig
 from trap_ops.errors import ConfigError, ImageError
 from trap_ops.images import reading
 from trap_ops.images.access import LOCAL_ONLY
-from trap_ops.images.discovery import FoundFiles, find_files
+from trap_ops.images.discovery import FoundFiles, absolute_input, find_files
 from trap_ops.images.files import local_file
 from unit.images.fits_files import write
 
@@ -260,3 +260,16 @@ def test_a_file_that_becomes_a_link_is_confined_when_it_is_read(tree: Path) -> N
     os.mkfifo(inside)
     with pytest.raises(ImageError, match="a pipe"):
         source.open()
+
+
+def test_inputs_are_made_absolute_and_nothing_secret_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute_input("a.fits") == f"{tmp_path}/a.fits"
+    assert absolute_input(f"file://{tmp_path}/a%20b.fits") == f"{tmp_path}/a b.fits"
+    assert absolute_input("S3://night/a.fits") == "s3://night/a.fits"
+    for wrong in ("file://elsewhere/a.fits", "gs://night/a.fits", "https://me:word@host/a.fits"):
+        with pytest.raises(ConfigError) as raised:
+            absolute_input(wrong)
+        assert "word@" not in str(raised.value)
