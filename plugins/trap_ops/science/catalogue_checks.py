@@ -322,9 +322,10 @@ def check_source_count(
     history : sequence of Counted
     config : CatalogueChecksConfig
     """
+    detections = f"{number} detection{'' if number == 1 else 's'}"
     if len(history) < config.min_images:
         comment = (
-            f"{number} detections; only {len(history)} earlier images of its band, region and "
+            f"{detections}; only {len(history)} earlier images of its band, region and "
             f"Stokes, {config.min_images} are needed"
         )
         return Check(SOURCE_COUNT, CheckResult.NOT_MADE, float(number), comment=comment)
@@ -335,7 +336,7 @@ def check_source_count(
     usual_rms = median([counted.rms_jy for counted in history])
     depth = max(usual_rms / rms_jy, 1.0) ** _EUCLIDEAN if usual_rms > 0.0 and rms_jy > 0.0 else 1.0
     comment = (
-        f"{number} detections; {usual:g} +- {sigma:.3g} in the latest {len(history)} images of "
+        f"{detections}; {usual:g} +- {sigma:.3g} in the latest {len(history)} images of "
         "its band, region and Stokes"
     )
     if depth > 1.0:
