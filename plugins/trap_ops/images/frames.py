@@ -239,13 +239,14 @@ def pixel_matrix(wcs: WCS, nx: int, ny: int) -> FloatArray:
     ImageError
         If it is none: the pixels are a line, or too small or too large.
     """
-    if wcs.wcs.ctype[0][5:8] in _ZENITHAL and (wcs.wcs.phi0, wcs.wcs.theta0) == (0.0, 90.0):
-        matrix = _turn_to_north(wcs) @ np.asarray(wcs.pixel_scale_matrix, dtype=np.float64)
-    else:
-        matrix = linearise(wcs, np.array([nx / 2]), np.array([ny / 2]))[2][0]
     smallest, largest = _PIXEL_RANGE_DEG
-    sides = np.hypot(matrix[0], matrix[1])
+    # Numbers of damaged headers may be beyond all others; then there are no sides.
     with np.errstate(over="ignore", invalid="ignore"):
+        if wcs.wcs.ctype[0][5:8] in _ZENITHAL and (wcs.wcs.phi0, wcs.wcs.theta0) == (0.0, 90.0):
+            matrix = _turn_to_north(wcs) @ np.asarray(wcs.pixel_scale_matrix, dtype=np.float64)
+        else:
+            matrix = linearise(wcs, np.array([nx / 2]), np.array([ny / 2]))[2][0]
+        sides = np.hypot(matrix[0], matrix[1])
         straight = abs(float(np.linalg.det(matrix))) > _SKEW_MIN * float(sides.prod())
     if not (smallest <= sides.min() and sides.max() <= largest and straight):
         msg = (
