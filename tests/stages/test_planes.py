@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from sqlalchemy import select
 
 from stages.conftest import checksum
 from trap_ops import local
+from trap_ops.images import structure
+from trap_ops.images.files import SourceFile
+from trap_ops.images.structure import content_sha256
 from trap_ops.records.runs import MonitorPosition
 from trap_ops.simulate.series import SeriesPlan, write_series
 from trap_ops.store.database import Store
@@ -110,6 +114,29 @@ def test_each_chosen_plane_is_an_image(store: Store, cubes: list[Path], tmp_path
     for one in reversed(cubes):
         run(store, [one], "late", tmp_path, at)
     assert checksum(store, "late") == before
+
+
+def test_the_planes_of_a_file_share_its_checksum(
+    cubes: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cube of a thousand channels is not hashed a thousand times."""
+    hashed = []
+
+    def count(source: SourceFile) -> str:
+        hashed.append(source.name)
+        return content_sha256(source)
+
+    monkeypatch.setattr(structure, "content_sha256", count)
+    url = f"sqlite:///{tmp_path / 'results.db'}"
+    one_task = {**SETTINGS, "execution": {"parallel_tasks": 1}}
+    local.run(cubes, "cubes", store_url=url, overrides=one_task, output_dir=tmp_path)
+    assert hashed == [path.name for path in cubes]
+    opened = Store(url)
+    with opened.read() as connection:
+        rows = images_of(connection, dataset_id(connection, "cubes"))
+    opened.close()
+    for row in rows:
+        assert row.content_sha256 == hashlib.sha256(Path(row.path).read_bytes()).hexdigest()
 
 
 def test_a_choice_that_was_not_made_is_explained(cubes: list[Path], tmp_path: Path) -> None:

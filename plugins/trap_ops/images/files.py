@@ -37,8 +37,7 @@ class SourceFile:
     mtime_ns : int
         Nanoseconds since 1970; 0 where it has no time.
     open : callable
-        Opens it for reading, at its beginning; seekable. A real file (with ``fileno``) where pixels
-        are to be mapped into memory.
+        Opens it for reading, at its beginning; seekable.
     """
 
     location: str

@@ -31,27 +31,33 @@ def measure_quality(
         with context.store.read() as connection:
             done = image_outcomes(connection, context.run.dataset, STAGE)
             rows = images.images_by_id(connection, image_ids)
+        # Planes of one file follow each other, and have its checksum in common.
+        last = ("", "")
         for row in rows:
             key = _input_hash(context, row)
             if row.id in done and done[row.id][1] == key:
                 timer.count("images done before")
                 continue
-            _measure_one(context, row, key)
+            known = last[1] if last[0] == row.path else ""
+            last = (row.path, _measure_one(context, row, key, known))
             timer.count("images measured")
     return timer.report()
 
 
-def _measure_one(context: StageContext, row: ImageRow, key: str) -> None:
+def _measure_one(context: StageContext, row: ImageRow, key: str, known: str) -> str:
+    """Measure an image whose file has a known checksum, or an empty one; return the checksum."""
     started = time.perf_counter()
     settings = context.run.configuration.quality
     rules = context.run.configuration.images
     try:
-        image, checksum = read_image_and_checksum(row.path, row.plane, rules, context.access)
+        image, found = read_image_and_checksum(
+            row.path, row.plane, rules, context.access, checksum=not known
+        )
+        checksum = found or known
         check_header(row, image, context.access)
         quality = measure(image.pixels, settings.rms_clip_sigma, settings.rms_fraction)
         outcome = Outcome(STAGE, str(row.id), row.id, DONE, key)
     except ImageError as error:
-        # A file that is there but broken still has a checksum; one that has gone has none.
         checksum = ""
         quality = ImageQuality(float("nan"), 1.0, float("nan"), float("nan"))
         again = "" if error.passing else key
@@ -67,6 +73,7 @@ def _measure_one(context: StageContext, row: ImageRow, key: str) -> None:
         outcome.message or f"rms {quality.rms_jy:.4g} Jy/beam",
         seconds,
     )
+    return checksum
 
 
 def _input_hash(context: StageContext, row: ImageRow) -> str:
