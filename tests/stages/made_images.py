@@ -235,7 +235,7 @@ class Observatory:
     def _find(self, inputs: Iterable[str], *_: Any) -> FoundFiles:
         return FoundFiles(tuple(sorted(inputs)), ())
 
-    def _read(self, path: str, *_: Any) -> Any:
+    def _read(self, path: str, *_: Any, **__: Any) -> Any:
         if self.images[path].unreadable:
             raise ImageError(f"{Path(path).name} is broken", reason="broken")
         image = self.images[path]
