@@ -278,16 +278,18 @@ def _files(path: Path) -> list[Path]:
         If there is a link, a pipe or the like among them.
     """
     found = []
-    for folder, _, names in os.walk(path, onerror=_raise):
-        for name in names:
-            if name != _LOCK_FILE:
-                file = Path(folder, name)
-                mode = file.lstat().st_mode
-                if stat.S_ISLNK(mode):
-                    msg = f"its part {file.relative_to(path)} is a link; copy the table whole"
-                    raise ImageError(msg, reason="not a file")
-                check_regular(mode)
-                found.append(file)
+    for folder, folders, names in os.walk(path, onerror=_raise):
+        # A sub-table that is a link is listed with the folders, and would not be gone into.
+        for name in (*folders, *names):
+            file = Path(folder, name)
+            mode = file.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                msg = f"its part {file.relative_to(path)} is a link; copy the table whole"
+                raise ImageError(msg, reason="not a file")
+            if name in folders or name == _LOCK_FILE:
+                continue
+            check_regular(mode)
+            found.append(file)
     return sorted(found)
 
 

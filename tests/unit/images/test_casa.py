@@ -236,6 +236,15 @@ def test_pipes_and_links_in_a_table_are_refused(copy: Path) -> None:
     assert "table.f0 is a link" in reason_of(copy)[1]
 
 
+def test_a_sub_table_elsewhere_is_refused(copy: Path, tmp_path: Path) -> None:
+    """casacore would follow it out of the data roots."""
+    (tmp_path / "elsewhere").mkdir()
+    (copy / "LOFAR_ORIGIN").symlink_to(tmp_path / "elsewhere")
+    reason, message = reason_of(copy)
+    assert reason == "not a file"
+    assert "LOFAR_ORIGIN is a link" in message
+
+
 def listing(path: Path) -> list[tuple[str, int, int, bytes]]:
     return [
         (str(p), p.stat().st_mode, p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b"")
