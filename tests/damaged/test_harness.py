@@ -12,6 +12,9 @@ from damaged.files import Damaged, of_bytes, readable
 from damaged.reader import Result, read_all
 from damaged.test_corpus import faults
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 CASE = of_bytes("a.fits", b"", "empty file", "empty")
 REFUSED = Result("refused", "empty file", "a.fits: the file is empty", "header", 0.01, 1.0)
 

@@ -17,6 +17,9 @@ from trap_ops.errors import ImageError
 from trap_ops.images.reading import read_headers, read_image
 from trap_ops.records.images import ImageFile, Plane
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 PIXELS = padded(pixels(noise()))
 # Keywords that are read, beside those of the axes.
 READ = (

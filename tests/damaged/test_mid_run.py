@@ -18,6 +18,9 @@ from trap_ops.store.datasets import dataset_id
 from trap_ops.store.outcomes import rejected_units
 from trap_ops.store.schema import forcedfit, image
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 CHANGED = {"file changed"}
 
 

@@ -10,6 +10,9 @@ import pytest
 from damaged.cards import header, noise, padded, pixels
 from damaged.reader import read_all
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 PIXELS = padded(pixels(noise()))
 # Each of these ends a process that gives all cards to astropy's WCS: text, or T and F, for numbers.
 DEADLY = {

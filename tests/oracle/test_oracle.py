@@ -12,6 +12,9 @@ from conftest import BOTH_DATABASES, new_store
 from oracle.cases import expected_of, load_cases, read_back, run_case
 from trap_ops.store.database import Store
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 # Tolerances as the oracle files state them: (absolute, relative).
 TOLERANCES = {
     "wm_ra": (5e-8, 0.0),

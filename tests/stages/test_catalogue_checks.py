@@ -37,6 +37,9 @@ from trap_ops.store.schema import (
     runningcatalog,
 )
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 # So few sources and images that a test of every way to bring them is quick.
 FEW = {"min_detections": 2, "min_sources": 5, "min_images": 3}
 MONITOR = [MonitorPosition(10.021, 10.013 + 0.02 * n, f"between {n}") for n in range(3)]

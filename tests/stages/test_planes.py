@@ -23,6 +23,9 @@ from trap_ops.store.images import images_of
 from trap_ops.store.outcomes import rejected_units
 from trap_ops.store.schema import extractedsource, image, runningcatalog
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 SIZE = 120
 PLAN = SeriesPlan(
     n_epochs=2, size_px=SIZE, n_steady=6, n_variable=0, n_transient=0, seed=3, snr_max=60.0

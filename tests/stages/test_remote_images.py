@@ -18,6 +18,9 @@ from trap_ops.simulate.series import SeriesPlan, write_series
 from trap_ops.store.database import Store
 from unit.images.servers import SECRET, s3_server
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 PLAN = SeriesPlan(n_epochs=3, size_px=128, n_steady=8, n_variable=1, n_transient=1, seed=3)
 SETTINGS = {"extraction": {"margin_px": 2}}
 
@@ -31,7 +34,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def endpoint(images: list[Path]) -> Iterator[str]:
     with s3_server() as (endpoint, put):
         for path in images:
-            put(f"s3://night/2024/{path.name}", path.read_bytes())
+            put(f"s3://series/2024/{path.name}", path.read_bytes())
         yield endpoint
 
 
@@ -42,7 +45,7 @@ def configurations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (local.CONFIGURATIONS / "default.toml").read_text()
     assert "data_roots = []" in text
     (directory / "default.toml").write_text(
-        text.replace("data_roots = []", 'data_roots = ["s3://night/2024"]')
+        text.replace("data_roots = []", 'data_roots = ["s3://series/2024"]')
     )
     return directory
 
@@ -70,7 +73,7 @@ def test_images_of_s3_give_the_results_of_files(
         (tmp_path / name).mkdir()
     here = run([str(images[0].parent)], tmp_path / "here")
     there = run(
-        ["s3://night/2024/"],
+        ["s3://series/2024/"],
         tmp_path / "there",
         configurations=configurations,
         access=access(endpoint, SECRET, tmp_path / "there"),
@@ -79,7 +82,7 @@ def test_images_of_s3_give_the_results_of_files(
     with sqlite3.connect(tmp_path / "there" / "results.db") as results:
         urls = [url for (url,) in results.execute("SELECT url FROM image ORDER BY taustart_ts")]
     results.close()
-    assert urls == [f"s3://night/2024/{path.name}" for path in images]
+    assert urls == [f"s3://series/2024/{path.name}" for path in images]
     (report,) = tmp_path.glob("there/reports/*/*.html")
     assert "data:image/png;base64," in report.read_text()
     assert list((tmp_path / "there" / "scratch").iterdir()) == []
@@ -97,7 +100,7 @@ def test_a_wrong_secret_is_written_nowhere(
     caplog.set_level(logging.DEBUG, "trap_ops")
     with pytest.raises(ConfigError) as raised:
         run(
-            ["s3://night/2024/", "https://me:wrong-secret-of-a-user@host/a.fits"],
+            ["s3://series/2024/", "https://me:wrong-secret-of-a-user@host/a.fits"],
             tmp_path,
             configurations=configurations,
             access=access("http://127.0.0.1:1", wrong, tmp_path),

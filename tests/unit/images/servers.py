@@ -169,8 +169,9 @@ def s3_server() -> Iterator[tuple[str, Callable[[str, bytes], None]]]:
         aws_access_key_id="me",
         aws_secret_access_key=SECRET,
     )
-    client.create_bucket(Bucket="night")
-    client.create_bucket(Bucket="other")
+    # All servers of a process have one memory: each module of tests has a bucket of its own.
+    for name in ("night", "other", "series"):
+        client.create_bucket(Bucket=name)
 
     def put(address: str, data: bytes) -> None:
         bucket, _, key = address.removeprefix("s3://").partition("/")

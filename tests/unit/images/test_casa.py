@@ -23,6 +23,9 @@ from trap_ops.images.discovery import find_files
 from trap_ops.records.images import ImageFile, Plane
 from unit.images.casa_tables import PERMUTED, make_table, planes
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 ALL = ImagesConfig(channels="all", stokes="all")
 # What two files of one image need not share.
 OF_FILE = {"path", "file_name", "file_size", "file_mtime_ns", "header_sha256"}

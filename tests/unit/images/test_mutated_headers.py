@@ -22,6 +22,9 @@ from trap_ops.records.images import Beam
 from trap_ops.simulate.headers import Expected, SkyPosition
 from unit.images.reading_truth import read_all, wrong
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 # A part of each image, which holds its brightest source; its whole header stays.
 NY, NX = 40, 48
 GRB, SWIFT, LOFAR = (

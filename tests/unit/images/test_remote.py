@@ -24,6 +24,9 @@ from trap_ops.records.images import Plane
 from unit.images.fits_files import pixels, write
 from unit.images.servers import SECRET, WebServer, s3_server, web_server
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 SUFFIXES = (".fits",)
 RULES = ImagesConfig()
 BIG = (600, 800)

@@ -27,6 +27,9 @@ from trap_ops.science.coordinates import unit_vectors
 from trap_ops.science.robust import robust_centre
 from unit.science.made_fields import BEAM_DEG, RMS_JY, Field
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 ACCEPTED, WARNED = CheckResult.ACCEPTED, CheckResult.WARNED
 REJECTED, NOT_MADE = CheckResult.REJECTED, CheckResult.NOT_MADE
 CONFIG = CatalogueChecksConfig()
