@@ -23,6 +23,7 @@ import numpy as np
 from trap_ops.errors import ImageError
 from trap_ops.images.casa_cards import Axes, axes_of, beam_table, cards_of
 from trap_ops.images.casa_lofar import lofar_cards
+from trap_ops.images.casa_tables import TABLE_FILE, check_own
 from trap_ops.images.files import SourceFile, check_regular, unreadable
 from trap_ops.records.images import Plane
 
@@ -45,7 +46,7 @@ class _Piece:
 
 def is_table(path: Path) -> bool:
     """Whether a directory is a table of casacore."""
-    return os.path.isfile(path / "table.dat")  # noqa: PTH113 - the method raises where it may not look
+    return os.path.isfile(path / TABLE_FILE)  # noqa: PTH113 - the method raises where it may not look
 
 
 def directory_status(path: Path) -> tuple[int, int]:
@@ -63,6 +64,20 @@ def directory_status(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise unreadable(error) from error
     return sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=0)
+
+
+def check_confined(path: Path) -> None:
+    """Check that all of a table is in its directory: what casacore opens leads nowhere else.
+
+    Raises
+    ------
+    ImageError
+        If it refers to other tables or files, or cannot be read.
+    """
+    try:
+        check_own(path, _files(path))
+    except OSError as error:
+        raise unreadable(error) from error
 
 
 def content_sha256(path: Path) -> str:
@@ -128,10 +143,21 @@ def _survived(read: Callable[[], SourceFile]) -> SourceFile:
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
-        name = signal.Signals(os.WTERMSIG(status)).name
-        msg = f"it is a damaged CASA table: casacore ends with {name} when it reads it"
-        raise ImageError(msg, reason="damaged table")
+        raise _ended(os.WTERMSIG(status))
     return read()
+
+
+def _ended(number: int) -> ImageError:
+    """Say why the process that tried a table has died: by itself, or because it was ended."""
+    name = signal.Signals(number).name
+    if number == signal.SIGALRM:
+        msg = f"it could not be read within {_TRIAL_S} s: is its file system very slow?"
+        return ImageError(msg, reason="unreadable file", passing=True)
+    if number in {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
+        msg = f"reading it was stopped from outside ({name}); the next run tries again"
+        return ImageError(msg, reason="unreadable file", passing=True)
+    msg = f"it is a damaged CASA table: casacore ends with {name} when it reads it"
+    return ImageError(msg, reason="damaged table")
 
 
 def _header_source(path: Path) -> SourceFile:
@@ -230,6 +256,7 @@ def _opened(path: Path) -> Iterator[Any]:
         )
         raise ImageError(msg, reason="casacore missing", passing=True) from error
     size, _ = directory_status(path)  # casacore would wait for a pipe for ever.
+    check_confined(path)
     try:
         with open_table(str(path), ack=False, lockoptions=_READING) as table:
             _check_image(table, size)

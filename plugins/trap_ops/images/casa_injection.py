@@ -15,6 +15,7 @@ from astropy import units as u
 from trap_ops.errors import ImageError
 from trap_ops.images import casa
 from trap_ops.images.replacing import replace_file
+from trap_ops.images.structure import named
 
 _PART = "LOFAR_ORIGIN"
 _KEY = "tau_time"
@@ -43,10 +44,8 @@ def inject_table(
             f"{', '.join(others)}; say these in images.assume"
         )
         raise ImageError(msg, reason="not for CASA tables")
-    casa.directory_status(path)  # Refuses files that are links, which might lead anywhere.
-    if (path / _PART).is_symlink():
-        msg = f"{path.name}: its part {_PART} is a link; copy the table whole"
-        raise ImageError(msg, reason="not a file")
+    with named(path.name):
+        casa.check_confined(path)
     if not (path / _PART / "table.dat").is_file():
         msg = (
             f"{path.name}: it has no table {_PART}, as LOFAR's images have; say integration_s in "

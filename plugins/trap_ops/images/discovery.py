@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from trap_ops.images import casa, remote
 from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.images.addresses import is_address, local_path_of, parse_root, shown_address
 from trap_ops.images.files import check_regular, confine
+from trap_ops.images.patterns import expand_pattern
 from trap_ops.records.names import MAX_PATH_BYTES, shown_path
 
 
@@ -105,12 +105,13 @@ def _found(
         item = local_path_of(item)
         if is_address(item):
             return _found_remote(item, suffixes, access)
-        matches = _expand(item)
+        matches, problems = _expand(item, access.data_roots)
     except ImageError as error:
         return paths, {shown_address(item): error}
+    refused |= problems
     for match in matches:
         try:
-            found = _files_of(match, suffixes)
+            found = _files_of(match, suffixes, access.data_roots)
         except ImageError as error:
             refused[shown_path(match)] = error
             continue
@@ -135,23 +136,26 @@ def _found_remote(
     return paths, refused
 
 
-def _expand(item: str) -> list[Path]:
+def _expand(item: str, data_roots: Sequence[str]) -> tuple[list[Path], dict[str, ImageError]]:
+    """Paths that an input stands for, and what is refused on the way to them."""
     path = Path(item).expanduser()
     name = shown_path(item)
     if not path.is_absolute():
         msg = f"{name}: not an absolute path; tasks run in directories of their own"
         raise ImageError(msg, reason="relative path")
     if os.path.lexists(path):
-        return [path]
-    matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
-    if not matches:
+        return [path], {}
+    matches, problems = expand_pattern(path, data_roots)
+    if not matches and not problems:
+        confine(path, data_roots)  # Of what is elsewhere it is not said whether it exists.
         msg = f"{name}: no such file or directory, and no file matches it as a pattern"
         raise ImageError(msg, reason="no such file")
-    return matches
+    return matches, problems
 
 
-def _files_of(match: Path, suffixes: Sequence[str]) -> list[Path]:
+def _files_of(match: Path, suffixes: Sequence[str], data_roots: Sequence[str]) -> list[Path]:
     wanted = tuple(suffix.lower() for suffix in suffixes)
+    confine(match, data_roots)  # Before it is listed: names of files elsewhere are not told.
     try:
         if not match.is_dir() or casa.is_table(match):
             return [match]

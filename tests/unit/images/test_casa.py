@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from trap_ops.errors import ImageError
 from trap_ops.images import casa, reading
 from trap_ops.images.casa_lofar import union_length
 from trap_ops.images.discovery import find_files
+from trap_ops.images.injection import inject
 from trap_ops.records.images import ImageFile, Plane
 from unit.images.casa_tables import PERMUTED, make_table, planes
 
@@ -248,6 +250,54 @@ def test_a_sub_table_elsewhere_is_refused(copy: Path, tmp_path: Path) -> None:
     assert "LOFAR_ORIGIN is a link" in message
 
 
+def test_tables_that_refer_to_others_are_refused_before_they_are_opened(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """casacore would follow them out of the data roots, for reading and for writing."""
+    from casacore.tables import table as open_table
+
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    reference = inside / "reference.image"
+    with open_table(str(copy), ack=False) as table:
+        table.query("rowid()==0", name=str(reference)).close()
+    chained = inside / "chained.image"
+    chained.mkdir()
+    kinds = (reference / "table.dat").read_bytes()
+    name = b"\x00\x00\x00\x08RefTable"
+    assert kinds.count(name) == 2
+    (chained / "table.dat").write_bytes(kinds.replace(name, b"\x00\x00\x00\x0bConcatTable"))
+    forwarded = shutil.copytree(copy, inside / "forwarded.image")
+    described = (forwarded / "table.dat").read_bytes()
+    manager = b"TiledCellStMan"
+    assert manager in described
+    (forwarded / "table.dat").write_bytes(described.replace(manager, b"ForwardColumnX"))
+    holding = shutil.copytree(copy, inside / "holding.image")
+    shutil.copytree(reference, holding / "LOFAR_ORIGIN")
+
+    def opened(*_: object, **__: object) -> None:
+        msg = "casacore was asked"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr("casacore.tables.table", opened)
+    for path, words in (
+        (reference, "a selection from another table"),
+        (chained, "a chain of other tables"),
+        (forwarded, "a column kept in another table (ForwardColumnX)"),
+        (holding, "its part LOFAR_ORIGIN: it is a selection from another table"),
+    ):
+        for call in (
+            lambda path=path: reading.read_headers(str(path), lambda _: ImagesConfig()),
+            lambda path=path: reading.read_image(str(path), Plane(), ImagesConfig()),
+            lambda path=path: inject(path, {"tau_time": 60.0}, lambda _: ImagesConfig()),
+        ):
+            with pytest.raises(ImageError) as raised:
+                call()
+            assert raised.value.reason == "refers elsewhere"
+            assert raised.value.message.startswith(f"{path.name}: ")
+            assert words in raised.value.message
+
+
 def listing(path: Path) -> list[tuple[str, int, int, bytes]]:
     return [
         (str(p), p.stat().st_mode, p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b"")
@@ -398,15 +448,29 @@ def test_a_plane_that_is_not_there(table: Path) -> None:
 def test_a_table_that_casacore_aborts_on_ends_no_run(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(casa, "_pieces", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    def aborts(*_: object) -> None:
+        faulthandler.disable()  # pytest's: this abort is meant.
+        os.abort()
+
+    monkeypatch.setattr(casa, "_pieces", aborts)
     reason, message = reason_of(copy)
-    assert (reason, "SIGKILL" in message) == ("damaged table", True)
+    assert (reason, "SIGABRT" in message) == ("damaged table", True)
+
+
+def test_a_reader_that_is_stopped_does_not_make_a_table_damaged(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(casa, "_pieces", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(ImageError, match=r"stopped from outside \(SIGKILL\)") as raised:
+        reading.read_headers(str(copy), lambda _: ImagesConfig())
+    assert (raised.value.reason, raised.value.passing) == ("unreadable file", True)
 
 
 def test_a_table_that_never_ends(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(casa, "_TRIAL_S", 1)
     monkeypatch.setattr(casa, "_pieces", lambda *_: time.sleep(20))
-    assert "SIGALRM" in reason_of(copy)[1]
+    assert reason_of(copy)[0] == "unreadable file"
+    assert "could not be read within 1 s" in reason_of(copy)[1]
 
 
 def test_sizes_that_cannot_be_take_no_memory(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

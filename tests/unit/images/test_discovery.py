@@ -273,3 +273,64 @@ def test_inputs_are_made_absolute_and_nothing_secret_goes_on(
         with pytest.raises(ConfigError) as raised:
             absolute_input(wrong)
         assert "word@" not in str(raised.value)
+
+
+def test_a_pattern_lists_nothing_outside_the_data_roots(tree: Path) -> None:
+    elsewhere = tree / "elsewhere"
+    (elsewhere / "in").mkdir(parents=True)
+    for name in ("secret.fits", "in/secret.fits"):
+        (elsewhere / name).touch()
+    (tree / "sub" / "way-out").symlink_to(elsewhere)
+    roots = (str(tree / "sub"),)
+    patterns = ("sub/way-out/*", "sub/*/*.fits", "sub/*/secret.fits", "sub/way-out/**", "sub/**")
+    patterns += ("*/*.fits", "**/secret.fits", "else*", "else*/*", "elsewhere", "sub/way-out")
+    patterns += ("sub/way-out/secret.fits", "sub/../elsewhere/*.fits")
+    for pattern in patterns:
+        found = find_files([str(tree / "sub/d.fits"), str(tree / pattern)], SUFFIXES, roots)
+        assert "secret" not in str(found.refused).replace(str(tree / pattern), ""), pattern
+        assert set(names_in(found)) <= {"d.fits", "e.fits"}, pattern
+    found = find_files([str(tree / "*" / "*.fits")], SUFFIXES, roots)
+    assert (names_in(found), found.refused) == (["d.fits"], ())
+    for there, away in (("elsewhere/secret.fits", "elsewhere/none.fits"), ("else*", "none*")):
+        told = []
+        for name in (there, away):
+            with pytest.raises(ConfigError) as raised:
+                find_files([str(tree / name)], SUFFIXES, roots)
+            told.append(str(raised.value).replace(name, "NAME"))
+        assert told[0] == told[1]
+        assert "outside the data roots" in told[0]
+
+
+def test_two_stars_go_through_no_link_and_into_no_table(tree: Path) -> None:
+    (tree / "sub" / "again").symlink_to(tree / "sub")
+    (tree / "sub" / "round").symlink_to(".")
+    table = tree / "sub" / "a.image"
+    (table / "mask0").mkdir(parents=True)
+    for name in ("table.dat", "mask0/table.dat", "mask0/x.fits"):
+        (table / name).touch()
+    (tree / "sub" / ".hidden").mkdir()
+    (tree / "sub" / ".hidden" / "h.fits").touch()
+    expected = ["sub/d.fits", "sub/deeper/e.fits"]
+    assert names_of(tree, "sub/**/*.fits") == expected
+    assert names_of(tree, "sub/**/*.fits", roots=(str(tree),)) == expected
+    assert names_of(tree, "sub/**") == ["sub/a.image", *expected]
+    # One star does, once.
+    assert names_of(tree, "sub/again/*.fits") == ["sub/d.fits"]
+    assert names_of(tree, "sub/.hid*/*.fits") == ["sub/.hidden/h.fits"]
+
+
+def test_a_pattern_that_meets_what_cannot_be_listed_goes_on(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.listdir
+
+    def listdir(path: Path) -> list[str]:  # Root may read everything.
+        if Path(path).name == "deeper":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    found = find_files([str(tree / "**" / "*.fits")], SUFFIXES, [])
+    assert names_in(found) == ["b.fits", "d.fits"]
+    ((name, error),) = found.refused
+    assert (name, error.reason) == (str(tree / "sub/deeper"), "unreadable file")
