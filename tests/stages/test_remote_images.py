@@ -110,3 +110,14 @@ def test_a_wrong_secret_is_written_nowhere(
     everything += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*.*")]
     assert len(everything) > 3
     assert [text for text in everything if wrong in text] == []
+
+
+def test_a_password_in_an_address_is_not_kept_with_the_run(
+    images: list[Path], tmp_path: Path
+) -> None:
+    secret = "https://me:secret-of-a-user@host/a.fits"  # noqa: S105 - of nobody
+    run([str(images[0].parent), f" {secret}"], tmp_path)
+    (report,) = tmp_path.glob("reports/*/*.html")
+    assert "not shown: it may hold a password" in report.read_text()
+    everything = [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*.*")]
+    assert [text for text in everything if "secret-of-a-user" in text] == []

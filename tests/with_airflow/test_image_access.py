@@ -23,6 +23,21 @@ print(json.dumps({
 }))
 """
 
+BROKEN = """
+import json, os, sys
+sys.path.append(os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"])
+from trap_ops.operators.stage_operator import image_access
+refused = {}
+for text in ('{"conn_type": ', "aws://me:geheim@host:port/", '["geheim"]', "geheim",
+             '{"conn_type": "aws", "login": "me", "password": "geheim", "extra": "{geheim"}'):
+    os.environ["AIRFLOW_CONN_TRAP_IMAGES"] = text
+    try:
+        refused[text] = repr(image_access())
+    except Exception as error:
+        refused[text] = f"{type(error).__name__}: {error}"
+print(json.dumps(refused))
+"""
+
 
 def test_airflow_and_the_environment_say_the_same(checkout: Checkout) -> None:
     made = python(CODE, checkout)
@@ -30,3 +45,11 @@ def test_airflow_and_the_environment_say_the_same(checkout: Checkout) -> None:
     assert made["same"]
     assert made["options"]["s3"]["secret"] == "a/b+c"  # noqa: S105 - of nobody
     assert "a/b+c" not in json.dumps(made["shown"])
+
+
+def test_a_connection_that_cannot_be_read_is_not_taken_for_none(checkout: Checkout) -> None:
+    refused = python(BROKEN, checkout)
+    assert len(refused) == 5
+    for text, words in refused.items():
+        assert words.startswith("ConfigError: "), (text, words)
+        assert "geheim" not in words

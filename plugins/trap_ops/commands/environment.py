@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from sqlalchemy.engine import URL, make_url
 
 from trap_ops.errors import ConfigError
-from trap_ops.images.access import CONNECTION, Access, options_of_connection
+from trap_ops.images.access import VARIABLE, Access, options_of_connection
 from trap_ops.records.names import one_line
 from trap_ops.store.database import database_url, in_memory, url_of_connection
 
@@ -76,8 +76,7 @@ def image_access(environ: Mapping[str, str] = os.environ) -> Access:
     ConfigError
         If it is neither. The message has nothing of it.
     """
-    name = f"AIRFLOW_CONN_{CONNECTION.upper()}"
-    text = environ.get(name, "").strip()
+    text = environ.get(VARIABLE, "").strip()
     scratch = var_dir(environ) / "scratch"
     if not text:
         return Access(scratch_dir=scratch)
@@ -87,7 +86,7 @@ def image_access(environ: Mapping[str, str] = os.environ) -> Access:
         extra = json.loads(extra) if isinstance(extra, str) else extra
         port = int(fields["port"]) if fields.get("port") else None
     except (ValueError, AttributeError):
-        msg = f"{name} is neither the URI nor the JSON of an Airflow connection"
+        msg = f"{VARIABLE} is neither the URI nor the JSON of an Airflow connection"
         raise ConfigError(msg) from None
     options = options_of_connection(
         str(fields.get("conn_type", "")),

@@ -12,6 +12,8 @@ from typing import Any
 from trap_ops.errors import ConfigError
 
 CONNECTION = "trap_images"
+# The same without Airflow's database.
+VARIABLE = f"AIRFLOW_CONN_{CONNECTION.upper()}"
 _STORES = {"aws": "s3", "s3": "s3", "http": "https", "https": "https"}
 
 

@@ -99,12 +99,28 @@ def local_path_of(text: str) -> str:
     return f"/{unquote(path)}"
 
 
+def kept_input(text: str) -> str:
+    """Return an input as it may be kept: unchanged, unless there may be something secret in it."""
+    text = text.strip()
+    try:
+        plain = local_path_of(text)
+    except ImageError:
+        return shown_address(text)
+    return shown_address(text) if _may_be_secret(plain) else text
+
+
 def shown_address(text: str) -> str:
     """Return an input for messages, without what may be secret in it: user, password, query."""
-    if is_address(text) and re.search(r"[@?#%]", text) and _problem(text):
+    if _may_be_secret(text):
         scheme = text.partition(":")[0]
         return shown_path(f"{scheme}:... (not shown: it may hold a password or a signature)")
     return shown_path(text)
+
+
+def _may_be_secret(text: str) -> bool:
+    """Whether a text is an address that is not read, with more than places in it."""
+    like_one = is_address(text) or "://" in text
+    return like_one and re.search(r"[@?#%]", text) is not None and bool(_problem(text))
 
 
 def parse_root(text: str) -> Address | Path:

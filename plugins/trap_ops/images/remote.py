@@ -43,7 +43,8 @@ class _Sink:
     def write(self, data: bytes) -> None:
         if self.file.tell() + len(data) > self.size:
             raise _longer(self.size)
-        self.file.write(data)
+        with _kept():
+            self.file.write(data)
         self.digest.update(data)
 
 
@@ -302,8 +303,19 @@ def _copy(system: Any, path: str, size: int, file: BinaryIO) -> str:  # noqa: AN
             sink.write(data)
     if file.tell() != size:
         raise _shorter(file.tell(), size)
-    file.flush()
+    with _kept():
+        file.flush()
     return str(sink.digest.hexdigest())
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Tell troubles of this machine's disk from those of the network."""
+    try:
+        yield
+    except OSError as error:
+        msg = f"no copy of it can be written here: {error.strerror}; make room, or set TRAP_VAR"
+        raise ImageError(msg, reason="no room", passing=True) from None
 
 
 # How files are read once from beginning to end.

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from trap_ops.errors import ImageError
-from trap_ops.images.access import Access
+from trap_ops.images.access import CONNECTION, Access
 from trap_ops.images.addresses import Address
 
 # Seconds for a connection, and of silence on one. Nothing waits longer.
@@ -42,7 +42,7 @@ def file_system(address: Address, access: Access) -> tuple[Any, str]:
 def _s3(options: dict[str, Any]) -> Any:  # noqa: ANN401 - fsspec has no types
     import s3fs  # noqa: PLC0415 - slow, and of no use without remote images
 
-    return s3fs.S3FileSystem(
+    system = s3fs.S3FileSystem(
         **(options or {"anon": True}),
         use_listings_cache=False,
         config_kwargs={
@@ -51,6 +51,9 @@ def _s3(options: dict[str, Any]) -> Any:  # noqa: ANN401 - fsspec has no types
             "retries": {"max_attempts": _ATTEMPTS, "mode": "standard"},
         },
     )
+    # s3fs would do all of these attempts again, five times.
+    system.retries = 1
+    return system
 
 
 def _https(address: Address, options: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
@@ -76,7 +79,22 @@ def _https(address: Address, options: dict[str, Any]) -> Any:  # noqa: ANN401 - 
 def _trusting(ca_file: str) -> Any:  # noqa: ANN401 - of a module that is imported late
     import ssl  # noqa: PLC0415
 
-    return ssl.create_default_context(cafile=ca_file)
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # Those of ssl are some too.
+        msg = (
+            f"the file of certificates that the connection {CONNECTION} names as ca_file cannot "
+            f"be used on this machine: {_detail(error)}"
+        )
+        raise ImageError(msg, reason="unreachable", passing=True) from None
+
+
+def _detail(error: OSError) -> str:
+    from ssl import SSLError  # noqa: PLC0415
+
+    if isinstance(error, SSLError):
+        return "there is no certificate in it"
+    return error.strerror or type(error).__name__
 
 
 async def _check_response(response: Any) -> None:  # noqa: ANN401 - aiohttp is imported late

@@ -108,15 +108,27 @@ def open_store() -> Iterator[Store]:
 
 
 def image_access() -> Access:
-    """Access to remote images by the Airflow connection ``trap_images``, if there is one."""
+    """Access to remote images by the Airflow connection ``trap_images``, if there is one.
+
+    Raises
+    ------
+    ConfigError
+        If there is one that cannot be read: without it images would seem to be away.
+    """
     from airflow.sdk.exceptions import AirflowNotFoundException
 
-    from trap_ops.images.access import CONNECTION, Access, options_of_connection
+    from trap_ops.errors import ConfigError
+    from trap_ops.images.access import CONNECTION, VARIABLE, Access, options_of_connection
 
     try:
         connection = BaseHook.get_connection(CONNECTION)
     except AirflowNotFoundException:
+        # Airflow takes a variable that it cannot read for one that is not set.
+        if os.environ.get(VARIABLE, "").strip():
+            msg = f"{VARIABLE} is neither the URI nor the JSON of an Airflow connection"
+            raise ConfigError(msg) from None
         return Access(scratch_dir=output_dir() / "scratch")
+    _check_json(connection.extra or "{}")
     options = options_of_connection(
         connection.conn_type,
         connection.host,
@@ -126,6 +138,23 @@ def image_access() -> Access:
         connection.extra_dejson,
     )
     return Access(options, scratch_dir=output_dir() / "scratch")
+
+
+def _check_json(extra: str) -> None:
+    """Check the extra fields of the connection, which Airflow takes for none if they are no JSON.
+
+    Raises
+    ------
+    ConfigError
+    """
+    from trap_ops.errors import ConfigError
+    from trap_ops.images.access import CONNECTION
+
+    try:
+        json.loads(extra)
+    except ValueError:
+        msg = f"the extra fields of the connection {CONNECTION} are not JSON; see them in Airflow"
+        raise ConfigError(msg) from None
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from trap_ops.config.load import load_configuration
 from trap_ops.config.model import Configuration, ImagesConfig
 from trap_ops.errors import ConfigError, ImageError
 from trap_ops.images.access import LOCAL_ONLY, Access
+from trap_ops.images.addresses import kept_input
 from trap_ops.images.discovery import find_files
 from trap_ops.images.reading import RulesOf, read_headers
 from trap_ops.records.images import Geometry, ImageFile, ImageRow, Region
@@ -104,6 +105,8 @@ def register_images(
     first = load_configuration(configurations, named, request.overrides)[1].images
     access = access.below(first.data_roots)
     found = find_files(request.images, first.suffixes, first.data_roots, access)
+    # From here on nothing secret is in it: it is kept with the run, and shown in its report.
+    request = replace(request, images=tuple(map(kept_input, request.images)))
     with store.read() as connection:
         known = images.known_paths_of(connection, request.dataset)
         telescopes = images.telescopes_of(connection, request.dataset)

@@ -9,6 +9,7 @@ import pytest
 from trap_ops.errors import ConfigError, ImageError
 from trap_ops.images.addresses import (
     check_below_roots,
+    kept_input,
     local_path_of,
     parse_address,
     shown_address,
@@ -152,3 +153,30 @@ def test_addresses_of_this_machine(tmp_path: Path) -> None:
     for text in ("file://elsewhere/a.fits", f"file://{tmp_path}/x/../../y.fits"):
         with pytest.raises(ConfigError):
             find_files([text], (".fits",), (str(tmp_path),))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://me:geheim@archive.org/a.fits",
+        "  https://me:geheim@archive.org/a.fits ",
+        "\u200bhttps://me:geheim@archive.org/a.fits",
+        "https://archive.org/a.fits?sig=geheim",
+        "HTTPS://archive.org/a.fits#geheim",
+        "s3://key:geheim@bucket/a.fits",
+        "file://me:geheim@host/a.fits",
+        "ftp://me:geheim@host/a.fits",
+        "https:me:geheim@host/a.fits",
+    ],
+)
+def test_nothing_secret_is_kept_of_an_input(text: str) -> None:
+    assert "geheim" not in kept_input(text)
+    assert "not shown" in kept_input(text)
+
+
+def test_other_inputs_are_kept_as_they_are() -> None:
+    for text in (
+        "/data/a@b#1 50%.fits", "s3://bucket/a@b.fits", "https://archive.org/100%25.fits",
+        "file:///data/a@b.fits", "relative@here.fits",
+    ):  # fmt: skip
+        assert kept_input(text) == text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import pytest
 
 from trap_ops.config.model import ImagesConfig
 from trap_ops.errors import ConfigError, ImageError
-from trap_ops.images import reading, remote_systems
+from trap_ops.images import reading, remote, remote_systems
 from trap_ops.images.access import Access, options_of_connection
 from trap_ops.images.addresses import parse_address
 from trap_ops.images.discovery import find_files
@@ -276,3 +277,62 @@ def test_it_works_in_threads_and_after_a_fork(bucket: Bucket) -> None:
     process.join(30)
     assert process.exitcode == 0
     assert queue.get() == BIG[1]
+
+
+def test_a_server_of_s3_that_keeps_silent_is_not_asked_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(remote_systems, "SILENCE_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked = []
+
+        def take() -> None:
+            while True:
+                try:
+                    asked.append(server.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=take, daemon=True).start()
+        extra = {"endpoint_url": f"http://127.0.0.1:{server.getsockname()[1]}"}
+        options = options_of_connection("aws", None, None, "me", SECRET, extra)
+        reason, message = reason_of(
+            read_headers, "s3://night/a.fits", Access(options, ("s3://night",))
+        )
+        assert (reason, "in time" in message) == ("unreachable", True), message
+        # The whole of the attempts that are configured, for each of the two ways in which S3 is
+        # asked what a name is; s3fs made thirty of it.
+        assert 1 <= len(asked) <= 4
+        server.close()
+
+
+def test_a_disk_without_room_is_not_the_servers_fault(
+    web: WebServer, access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = open("/dev/full", "r+b", buffering=0)  # noqa: PTH123, SIM115 - where nothing has room
+    monkeypatch.setattr(remote.tempfile, "TemporaryFile", lambda **_: full)
+    free = type("Usage", (), {"free": 1 << 40})
+    monkeypatch.setattr(remote.shutil, "disk_usage", lambda _: free)
+    reason, message = reason_of(reading.content_sha256, web.url("plain/a.fits"), access)
+    assert reason == "no room"
+    assert "No space left on device" in message
+    assert "TRAP_VAR" in message
+
+
+def test_certificates_that_are_away_are_not_a_file_that_is_away(
+    web: WebServer, access: Access, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for file, words in (
+        (tmp_path / "none.pem", "No such file or directory"),
+        (empty, "no certificate in it"),
+    ):
+        options = options_of_connection(
+            "http", "localhost", web.port, "me", SECRET, {"ca_file": str(file)}
+        )
+        reason, message = reason_of(
+            read_headers, web.url("plain/a.fits"), replace(access, options=options)
+        )
+        assert (reason, words in message) == ("unreachable", True), message
+        assert "trap_images names as ca_file" in message
