@@ -26,9 +26,10 @@ DOC = """
 `register_images` → `measure_quality` → `judge_quality` → `extract_sources` → `associate` →
 `fit_forced` → `measure_variability` → `find_candidates` → `publish`
 
-Give **images** (files, directories or globs) and the name of a **dataset**; everything else has a
-default. A dataset that exists is continued: images that it has are not read again, new ones are
-added, and running twice changes nothing. The report's path is in the log of `publish`.
+Give **images** (files, directories, globs, or addresses like `s3://bucket/night1/`) and the name of
+a **dataset**; everything else has a default. A dataset that exists is continued: images that it has
+are not read again, new ones are added, and running twice changes nothing. The report's path is in
+the log of `publish`.
 
 **A task is red?** Its log ends with one sentence that says what happened and what to do. Every
 task can be cleared and run again at any time: finished work is recognised and not repeated. What
@@ -101,8 +102,10 @@ with DAG(
             type="array",
             items={"type": "string"},
             title="Images",
-            description_md="Absolute paths of FITS files or directories, or globs "
-            "(`/data/night1/*.fits`), one a line.",
+            description_md="Absolute paths of image files or directories, globs "
+            "(`/data/night1/*.fits`), or addresses (`s3://bucket/night1/`, "
+            "`https://host/image.fits`), one a line. No passwords in them: what is written here is "
+            "kept and shown; those belong into the connection `trap_images`.",
         ),
         "dataset": Param(
             "",

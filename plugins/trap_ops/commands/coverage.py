@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from trap_ops.commands.environment import store_url, var_dir
@@ -210,7 +210,9 @@ def _print_answer(console: Console, answer: PositionAnswer) -> None:
         "5 sigma",
         "why",
     ):
-        table.add_column(name, justify="right" if name in {"rms", "5 sigma"} else "left")
+        justify: JustifyMethod = "right" if name in {"rms", "5 sigma"} else "left"
+        # Long names go on in the next line: what is cut off cannot be looked up.
+        table.add_column(name, justify=justify, overflow="fold")
     for item in answer.images:
         table.add_row(
             wording.utc(item.row.start),

@@ -29,7 +29,7 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
         "changed.",
     )
     parser.add_argument("parset", type=Path, help="INI file with a section [inject]")
-    parser.add_argument("targets", nargs="+", help="files, directories or globs")
+    parser.add_argument("targets", nargs="+", help="files, directories or globs (no addresses)")
     parser.add_argument("--over", action="store_true", help="replace cards that are there")
     parser.add_argument("--dry-run", action="store_true", help="say what would change, only")
     add_configuration(parser)

@@ -133,7 +133,7 @@ def as_json(item: Inspection, configurations: Configurations) -> dict[str, Any]:
     if item.image is not None:
         values |= _quantities(item, item.image)
         values |= _of_sky(item.image) if PLACE not in item.unknown else {}
-        values |= dict.fromkeys(item.unknown - {PLACE})
+        values |= {name: None for name in item.unknown - {PLACE} if name in values}
         values["mend"] = mending_lines([item]) or None
     return values
 
@@ -231,11 +231,24 @@ def _show_problems(console: Console, items: Sequence[tuple[Inspection, Mapping[s
     notes = Counter(note for _, values in items for note in values["notes"])
     for note, count in notes.items():
         console.print(f"note of {count}: {one_line(note)}", highlight=False, soft_wrap=True)
+    names: dict[tuple[str, ...], list[str]] = {}
     for item, values in items:
         if item.problems:
-            console.print(one_line(_name(values)), style="bold", soft_wrap=True)
-        for error in item.problems:
-            console.print(f"  {one_line(error.message)}", highlight=False, soft_wrap=True)
+            told = tuple(_without_name(error.message, item, values) for error in item.problems)
+            names.setdefault(told, []).append(_name(values))
+    for problems, having in names.items():
+        more = f" and {len(having) - 1} more, with the same" if len(having) > 1 else ""
+        console.print(f"{one_line(having[0])}{more}", style="bold", soft_wrap=True)
+        for problem in problems:
+            console.print(f"  {one_line(problem)}", highlight=False, soft_wrap=True)
+
+
+def _without_name(message: str, item: Inspection, values: Mapping[str, Any]) -> str:
+    """Return a message without the name of its file: many files may have the same problem."""
+    base = item.location.rstrip("/").rsplit("/", 1)[-1]
+    for name in (item.location, _name(values), base):
+        message = message.removeprefix(f"{name}: ")
+    return message
 
 
 def _in_words(values: Mapping[str, Any]) -> list[tuple[str, str]]:

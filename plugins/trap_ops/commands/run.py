@@ -39,7 +39,9 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
         "first error ends it, with exit status 1. A dataset that exists is continued; an earlier "
         "run of yours that failed on it is given up.",
     )
-    parser.add_argument("images", nargs="+", help="FITS files, directories or globs")
+    parser.add_argument(
+        "images", nargs="+", help="image files, directories, globs or addresses (s3://, https://)"
+    )
     parser.add_argument("--dataset", required=True, help="name of the series")
     parser.add_argument("--config", default="auto", help="configuration; default: by telescope")
     parser.add_argument(

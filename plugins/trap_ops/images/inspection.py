@@ -20,7 +20,7 @@ from trap_ops.images.cards import Header
 from trap_ops.images.frames import Place, celestial_wcs, read_frame, read_place
 from trap_ops.images.keywords import first_text
 from trap_ops.images.reading import RulesOf, read_headers
-from trap_ops.records.images import ImageFile
+from trap_ops.records.images import ImageFile, Plane
 
 PLACE = "place"
 # What stands in for a quantity while the rest is read. No bandwidth is too wide for this frequency.
@@ -187,6 +187,9 @@ class _Reader:
             )
             notes = [note for note in image.notes if not note.startswith(of_stand_ins or ("\0",))]
             image = replace(image, notes=tuple(notes))
+            if any(error.reason in _OF_PLANES for error in problems):
+                # It stands for the file: none of its planes was chosen.
+                image = replace(image, plane=Plane(image.plane.hdu))
         return Inspection(
             location=location,
             image=image,

@@ -30,7 +30,7 @@ class RunRequest:
     run_key : str
         Airflow's run id, or ``local__<UTC>``.
     images : tuple of str
-        Paths, directories or globs.
+        Paths, directories, globs or addresses.
     dataset : str
         Name of the dataset, at most 100 characters.
     configuration : str

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
 from trap_ops.records.images import (
     CATALOGUE_REASONS,
-    Check,
-    CheckResult,
     Coverage,
     ImageRow,
     Region,
@@ -22,6 +20,7 @@ from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import step_number
 from trap_ops.science.catalogue import Catalogue, canonical
 from trap_ops.science.catalogue_checks import CATALOGUE_CHECKS, CatalogueChecks
+from trap_ops.science.image_checks import verdict_of
 from trap_ops.science.new_sources import detection_limits
 from trap_ops.science.reference_fluxes import ReferenceFluxes
 from trap_ops.science.sky_history import SkyHistory
@@ -270,7 +269,7 @@ def _go_through(
     changes = history.take_changes()
     count = sum(len(item) for item in found.values())
     seconds = (time.perf_counter() - started) / max(len(wanted), 1)
-    verdicts = {image_id: _verdict(made) for image_id, made in changes.checks.items()}
+    verdicts = {image_id: verdict_of(made) for image_id, made in changes.checks.items()}
     rejected = {image_id: v for image_id, v in verdicts.items() if not v.accepted}
     outcomes = [
         _outcome(context, row, verdicts[row.id], seconds) for row in block if row.id in verdicts
@@ -291,14 +290,6 @@ def _go_through(
         time.perf_counter() - started,
     )
     return count
-
-
-def _verdict(checks: Sequence[Check]) -> Verdict:
-    """Verdict that follows from the checks of an image: the first rejection counts."""
-    for check in checks:
-        if check.result == CheckResult.REJECTED:
-            return Verdict(False, check.reason, check.comment)
-    return Verdict(accepted=True)
 
 
 def _outcome(context: StageContext, row: ImageRow, verdict: Verdict, seconds: float) -> Outcome:

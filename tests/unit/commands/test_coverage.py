@@ -153,3 +153,19 @@ def test_words_that_are_none_are_refused(
         main(["coverage", "night 1", *words])
     assert stop.value.code == 2
     assert words[0] in capsys.readouterr().err
+
+
+def test_a_long_name_is_shown_whole(
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = f"[b]{'x' * 150}.fits"
+    with new_store("sqlite", request, tmp_path) as store:
+        save(store, "night 1", (Covered(name, 0.0, rms=((3.0,),)),))
+        monkeypatch.setenv("TRAP_DB", store.url.render_as_string())
+    assert main(["coverage", "night 1", "--position", "123 35"]) == 0
+    table = capsys.readouterr().out.partition("150 MHz, Stokes I: ")[0]
+    cells = [line.split("│")[2].strip() for line in table.splitlines() if line.startswith("│")]
+    assert "".join(cells) == name

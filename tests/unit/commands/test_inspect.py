@@ -133,12 +133,40 @@ def test_planes_are_explained_and_the_first_is_read(
     status, (made,) = shown_as_json(capsys, str(path))
     assert status == 1
     assert [p["reason"] for p in made["problems"]] == ["several planes", "no beam"]
-    assert (made["plane"], made["freq_eff_hz"], made["bmaj_deg"]) == ("channel 0", 1e8, None)
+    # The file is what is refused, not its first plane.
+    assert (made["plane"], made["freq_eff_hz"], made["bmaj_deg"]) == ("", 1e8, None)
     write(tmp_path / "b.fits", CUBE, np.zeros((3, 24, 32), np.float32))
     words = ("--set", 'images.channels="all"', str(tmp_path / "b.fits"))
     status, rows = shown_as_json(capsys, *words)
     assert status == 0
     assert [row["freq_eff_hz"] for row in rows] == [1e8, 1.01e8, 1.02e8]
+
+
+@pytest.mark.parametrize("changes", [{}, *(fault[0] for fault in FAULTS)])
+def test_every_key_is_in_the_documentation(
+    changes: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.fits", changes)
+    _, rows = shown_as_json(capsys, str(path), str(tmp_path / "none.fits"))
+    text = (CONFIGURATIONS.parents[1] / "docs" / "inspect.md").read_text()
+    table = text.partition("## For programs")[2].partition("\n## ")[0]
+    first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    documented = set(re.findall("`(.*?)`", " ".join(first_cells)))
+    for row in rows:
+        assert set(row) == documented
+
+
+def test_a_problem_that_many_files_have_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(5):
+        write(tmp_path / f"{number}.fits", {"BMAJ": None})
+    (tmp_path / "text.fits").write_text("hello")
+    assert main(["inspect", str(tmp_path)]) == 1
+    shown = capsys.readouterr().out
+    assert f"{tmp_path}/0.fits and 4 more, with the same\n" in shown
+    assert shown.count("no beam") == 1
+    assert shown.count("not a FITS file") == 1
 
 
 def test_files_that_are_none_are_told_with_the_others(
