@@ -67,10 +67,9 @@ def load_configuration(
     for source, layer in layers:
         _merge(merged, layer, source, origin, ())
     problems = [
-        f"{_OVERRIDES}: {'.'.join(path)} guards the site and cannot be set by a run; "
-        f"edit {DEFAULT_FILE} instead"
+        f"{origin[path]}: {'.'.join(path)} guards the site and is set in {DEFAULT_FILE} only"
         for path in SITE_ONLY
-        if origin.get(path) == _OVERRIDES
+        if origin.get(path, DEFAULT_FILE) != DEFAULT_FILE
     ]
     try:
         configuration = Configuration.model_validate(merged)

@@ -352,7 +352,7 @@ class Configuration(Section):
     report: ReportConfig = ReportConfig()
 
 
-# Keys that a run's parameters must not change: they guard the site against its users.
+# Keys of default.toml alone: they guard the site against its users.
 SITE_ONLY = (("images", "data_roots"),)
 # Sections that change how or where a run works, never what it finds.
 NOT_PART_OF_DATASET = ("description", "telescopes", "execution", "report")
