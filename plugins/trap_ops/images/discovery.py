@@ -143,6 +143,9 @@ def _expand(item: str, data_roots: Sequence[str]) -> tuple[list[Path], dict[str,
     if not path.is_absolute():
         msg = f"{name}: not an absolute path; tasks run in directories of their own"
         raise ImageError(msg, reason="relative path")
+    if "\0" in item:
+        msg = f"{name}: no such file or directory: no name has such a character"
+        raise ImageError(msg, reason="no such file")
     if os.path.lexists(path):
         return [path], {}
     matches, problems = expand_pattern(path, data_roots)
