@@ -345,12 +345,13 @@ def test_sigkill_at_random_moments_loses_nothing(
         process.communicate()
         seconds = time.monotonic() - began
     moments = random.Random(7)
-    for number in range(rounds):
+    done = 0
+    for _ in range(3 * rounds):
         with new_store("sqlite", request, tmp_path) as victim:
             url = victim.url.render_as_string(hide_password=False)
             killed = 0
             while True:
-                process = start(url)
+                process, began = start(url), time.monotonic()
                 # What is left always needs some time: later attempts are given more.
                 patience = moments.uniform(0.3, 0.7) * (1.0 + 0.15 * killed) * seconds
                 try:
@@ -361,5 +362,11 @@ def test_sigkill_at_random_moments_loses_nothing(
                     process.communicate()
                     killed += 1
             assert process.returncode == 0, errors.decode()
-            assert killed > 0
-            assert checksum(victim) == whole, f"round {number}, killed {killed} times"
+            if killed == 0:  # The machine is quicker now than it was: kill earlier.
+                seconds = min(seconds, time.monotonic() - began)
+                continue
+            assert checksum(victim) == whole, f"round {done}, killed {killed} times"
+            done += 1
+            if done == rounds:
+                break
+    assert done == rounds
