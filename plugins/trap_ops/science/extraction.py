@@ -99,6 +99,7 @@ def extract(
         peaks,
         beam,
         correlation,
+        detection_sigma=config.detection_threshold_sigma,
         analysis_sigma=config.analysis_threshold_sigma,
         force_beam=config.force_beam,
         resolved_limit_sigma=config.resolved_threshold_sigma,

@@ -48,7 +48,8 @@ def measure(
 ) -> Measurements:
     return measure_peaks(
         data, mask, grid, peaks, BEAM, gaussian_autocorrelation(BEAM, 1.0),
-        analysis_sigma=3.0, force_beam=force_beam, resolved_limit_sigma=4.0,
+        detection_sigma=8.0, analysis_sigma=3.0, force_beam=force_beam,
+        resolved_limit_sigma=4.0,
     )  # fmt: skip
 
 
@@ -176,9 +177,12 @@ def test_units_of_the_image_change_nothing_but_units(force_beam: bool) -> None:
         np.testing.assert_allclose(getattr(other, name), wanted, rtol=1e-4, err_msg=name)
 
 
-def test_what_is_no_single_source_is_a_poor_fit() -> None:
-    data = sky([(100.0, 100.0, 300.0), (104.0, 103.0, 300.0), (200.0, 100.0, 300.0)])
-    found = measure(data, peaks_at(data, [(102, 101), (200, 100)]))
+def test_what_is_no_source_is_a_poor_fit() -> None:
+    """A square patch is neither a beam nor a Gaussian nor two beams."""
+    data = sky([(200.0, 100.0, 300.0)])
+    data[95:106, 95:106] += 300.0
+    found = measure(data, peaks_at(data, [(100, 100), (200, 100)]))
+    assert len(found) == 2
     assert found.flags[0] & Flag.POOR_FIT
     assert not found.flags[1]
     assert found.reduced_chisq[0] > 100 * found.reduced_chisq[1]
@@ -243,8 +247,9 @@ def test_the_footprint_grows_with_the_source() -> None:
     used = component_fits.fit_components(
         component_fits.Scene(
             data=data, mask=None, peaks=peaks, beam=BEAM,
-            correlation=gaussian_autocorrelation(BEAM, 1.0),
+            correlation=gaussian_autocorrelation(BEAM, 1.0), grid=GRID,
             background=np.full(len(peaks), 2.0), rms=np.ones(len(peaks)),
+            split=np.zeros(len(peaks), dtype=bool),
             group=np.arange(len(peaks)), analysis_sigma=3.0,
         ),
         shape_free=True,
