@@ -20,6 +20,10 @@ class Flag(IntFlag):
     NOT_FITTED = 8  # no fit converged: values of the peak pixel, errors by rule
     RESOLVED = 16  # larger than the beam, by the free fit
     CONTAMINATED = 32  # a brighter neighbour was subtracted
+    MASKED = 64  # pixels of the footprint are in the image, and masked
+    SHAPE_HELD = 128  # the shape was to be fitted, and the beam's was held: no shape fits better
+    SPLIT = 256  # part of a blend with one peak, which beams fit better than one Gaussian
+    NEGATIVE = 512  # below the background
 
 
 @dataclass(frozen=True)

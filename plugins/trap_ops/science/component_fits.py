@@ -104,8 +104,9 @@ class ComponentFits:
         Squared residuals over rms squared, and how many pixels they are of.
     good : numpy.ndarray of bool, (n,)
         The fit converged on a component above zero.
-    poor, edge, contaminated : numpy.ndarray of bool, (n,)
-        Large residuals; a footprint that is not whole; light of other groups was subtracted.
+    poor, edge, masked, contaminated : numpy.ndarray of bool, (n,)
+        Large residuals; a footprint that is not whole; one with masked pixels; light of other
+        groups was subtracted.
     """
 
     parameters: FloatArray
@@ -115,6 +116,7 @@ class ComponentFits:
     good: Mask
     poor: Mask
     edge: Mask
+    masked: Mask
     contaminated: Mask
 
     def copy(self) -> ComponentFits:
@@ -187,6 +189,7 @@ def _nothing(n: int, n_per: int) -> ComponentFits:
         good=np.zeros(n, dtype=bool),
         poor=np.zeros(n, dtype=bool),
         edge=np.zeros(n, dtype=bool),
+        masked=np.zeros(n, dtype=bool),
         contaminated=np.zeros(n, dtype=bool),
     )
 
@@ -198,9 +201,7 @@ def group_scales(scene: Scene, wider: int = 0) -> IntArray:
     return np.minimum(made + wider, len(_SCALES) - 1)
 
 
-def alike(
-    scene: Scene, groups: IntArray, scale: IntArray
-) -> Iterator[tuple[IntArray, FloatArray]]:
+def alike(scene: Scene, groups: IntArray, scale: IntArray) -> Iterator[tuple[IntArray, FloatArray]]:
     """Groups that make a batch, and the Gaussian that gives the shape of their footprints.
 
     These have equally many components and footprints of equal scale.
@@ -287,6 +288,7 @@ def _fit_batch(
     fits.n_pixels[members] = stamps.weight.sum(axis=1)[:, None]
     fits.good[members] = good
     fits.edge[members] = cut.incomplete[:, None]
+    fits.masked[members] = cut.masked[:, None]
 
 
 class FitLimits(TypedDict):

@@ -140,8 +140,12 @@ def measure_peaks(
         held = fit_components(scene, shape_free=False, start=held, changed=changed)
         free = fit_components(scene, shape_free=True, start=free, changed=changed)
         resolved_sigma = _resolved_significance(free, beam)
-    chosen = held if force_beam else _prefer(free, held, scene.split)
-    return _collect(scene, chosen, resolved_sigma, resolved_limit_sigma)
+    if force_beam:
+        chosen, shape_held = held, np.zeros(len(scene.peaks), dtype=bool)
+    else:
+        shape_held = held.good & (~free.good | scene.split)
+        chosen = _prefer(free, held, shape_held)
+    return _collect(scene, chosen, shape_held, resolved_sigma, resolved_limit_sigma)
 
 
 def _resolved_significance(free: ComponentFits, beam: FloatArray) -> FloatArray:
@@ -170,13 +174,9 @@ def _quadratic_form(gradient: FloatArray, covariance: FloatArray) -> FloatArray:
     )
 
 
-def _prefer(free: ComponentFits, held: ComponentFits, split: Mask) -> ComponentFits:
-    """The free fit where it converged, else the one with the beam's shape.
-
-    That one also of what was split, because beams fit it better.
-    """
+def _prefer(free: ComponentFits, held: ComponentFits, failed: Mask) -> ComponentFits:
+    """The free fit, or, where that failed, the one with the beam's shape."""
     covariance = free.covariance.copy()
-    failed = ~free.good | (split & held.good)
     covariance[failed] = 0.0
     covariance[failed, :N_HELD, :N_HELD] = held.covariance[failed]
 
@@ -191,12 +191,17 @@ def _prefer(free: ComponentFits, held: ComponentFits, split: Mask) -> ComponentF
         good=free.good | held.good,
         poor=pick(free.poor, held.poor),
         edge=free.edge | held.edge,
+        masked=free.masked | held.masked,
         contaminated=free.contaminated | held.contaminated,
     )
 
 
 def _collect(
-    scene: Scene, fits: ComponentFits, resolved_sigma: FloatArray, resolved_limit_sigma: float
+    scene: Scene,
+    fits: ComponentFits,
+    shape_held: Mask,
+    resolved_sigma: FloatArray,
+    resolved_limit_sigma: float,
 ) -> Measurements:
     peaks, beam = scene.peaks, scene.beam
     good = fits.good
@@ -234,6 +239,9 @@ def _collect(
         | Flag.NOT_FITTED * (~good).astype(np.int64)
         | Flag.RESOLVED * (resolved_sigma > resolved_limit_sigma).astype(np.int64)
         | Flag.CONTAMINATED * fits.contaminated.astype(np.int64)
+        | Flag.MASKED * fits.masked.astype(np.int64)
+        | Flag.SHAPE_HELD * shape_held.astype(np.int64)
+        | Flag.SPLIT * scene.split.astype(np.int64)
     )
     return Measurements(
         x=x,

@@ -139,14 +139,15 @@ def _placed(
     n_placed = n if plan.pairs_beams is None else n // 2
     places = rng.uniform(edge, plan.size_px - 1 - edge, (n_placed, 2))
     # What is too close to an earlier one is thrown again; what never fits is left out.
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         pairs = cKDTree(places).query_pairs(plan.separation_beams * beam, output_type="ndarray")
-        if len(pairs) == 0:
+        again = np.unique(pairs.max(axis=1, initial=-1))
+        if len(again) == 0:
             break
-        again = np.unique(pairs.max(axis=1))
-        places[again] = rng.uniform(edge, plan.size_px - 1 - edge, (len(again), 2))
-    else:
-        places = np.delete(places, again, axis=0)
+        if attempt == _ATTEMPTS - 1:
+            places = np.delete(places, again, axis=0)
+        else:
+            places[again] = rng.uniform(edge, plan.size_px - 1 - edge, (len(again), 2))
     low, high = np.log(plan.snr)
     snr = np.exp(rng.uniform(low, high, len(places)))
     if plan.pairs_beams is None:
