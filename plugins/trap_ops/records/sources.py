@@ -45,6 +45,9 @@ class Sources:
     ew_sys_err_arcsec, ns_sys_err_arcsec : float
     semimajor_arcsec, semiminor_arcsec, pa_deg : numpy.ndarray
         Half widths of the (fitted or held) Gaussian, position angle north through east.
+    deconvolved_semimajor_arcsec, deconvolved_semiminor_arcsec, deconvolved_pa_deg : numpy.ndarray
+        The same without the beam; 0 where it is no wider than the beam, then without an angle
+        (NaN).
     peak_jy, peak_err_jy, flux_jy, flux_err_jy : numpy.ndarray
         Peak in Jy/beam; integrated flux in Jy.
     snr, chisq, reduced_chisq : numpy.ndarray
@@ -75,6 +78,9 @@ class Sources:
     semimajor_arcsec: FloatArray
     semiminor_arcsec: FloatArray
     pa_deg: FloatArray
+    deconvolved_semimajor_arcsec: FloatArray
+    deconvolved_semiminor_arcsec: FloatArray
+    deconvolved_pa_deg: FloatArray
     peak_jy: FloatArray
     peak_err_jy: FloatArray
     flux_jy: FloatArray

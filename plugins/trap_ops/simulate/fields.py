@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from trap_ops.science.beam import FWHM_PER_SIGMA, area_of_covariance
+from trap_ops.science.model_image import add_gaussians
 from trap_ops.simulate.noise import NoiseKind, correlated_noise
-from trap_ops.simulate.series import add_gaussians
 
 FloatArray = npt.NDArray[np.float64]
 _ATTEMPTS = 200

@@ -101,6 +101,7 @@ def _measure(context: StageContext, row: ImageRow) -> tuple[Sources, Extraction,
     sources = blind_sources(
         extraction.measurements,
         image.wcs,
+        beam,
         systematic_error_arcsec(settings.ew_sys_err_arcsec, row.beam_semimajor_deg),
         systematic_error_arcsec(settings.ns_sys_err_arcsec, row.beam_semimajor_deg),
     )

@@ -11,8 +11,8 @@ from trap_ops.records.sources import Flag
 from trap_ops.science.beam import beam_covariance
 from trap_ops.science.detection import find_islands, find_peaks
 from trap_ops.science.extraction import Extraction, extract
+from trap_ops.science.model_image import add_gaussians
 from trap_ops.simulate.noise import correlated_noise
-from trap_ops.simulate.series import add_gaussians
 
 BEAM = beam_covariance(7.0, 5.0, 30.0, [[-1.0, 0.0], [0.0, 1.0]])
 SIZE = 384

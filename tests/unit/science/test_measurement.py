@@ -13,9 +13,9 @@ from trap_ops.science import component_fits
 from trap_ops.science.beam import beam_covariance
 from trap_ops.science.detection import Peaks, find_islands, find_peaks, threshold
 from trap_ops.science.measurement import Measurements, measure_peaks
+from trap_ops.science.model_image import add_gaussians
 from trap_ops.science.noise import gaussian_autocorrelation
 from trap_ops.simulate.noise import correlated_noise
-from trap_ops.simulate.series import add_gaussians
 
 BEAM = beam_covariance(7.0, 5.0, 30.0, [[-1.0, 0.0], [0.0, 1.0]])
 SIZE = 256

@@ -11,9 +11,9 @@ from trap_ops.records.sources import Flag
 from trap_ops.science.beam import FWHM_PER_SIGMA, beam_covariance
 from trap_ops.science.extraction import Extraction, extract
 from trap_ops.science.measurement import Measurements
+from trap_ops.science.model_image import add_gaussians
 from trap_ops.simulate.fields import FieldPlan, ellipse_covariance, make_field
 from trap_ops.simulate.noise import correlated_noise
-from trap_ops.simulate.series import add_gaussians
 
 BEAM = beam_covariance(7.0, 5.0, 30.0, [[-1.0, 0.0], [0.0, 1.0]])
 # Along a direction: a vector as long as the beam is wide there.
