@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 
@@ -28,16 +29,29 @@ from trap_ops.science.component_fits import (
 )
 from trap_ops.science.detection import Peaks
 from trap_ops.science.footprints import MAX_GROUP, Footprint, group_components, make_footprint
-from trap_ops.science.gaussian_fit import Fit, Stamps, fit_gaussians, model
+from trap_ops.science.gaussian_fit import Stamps, fit_gaussians, model
+
+
+class _Roughly(TypedDict):
+    max_iterations: int
+    tolerance: float
+
 
 # Components are tried from this significance of being wider than the beam on.
-_TRIED_SIGMA = 2.0
+_TRIED_SIGMA = 2.5
 # Two beams must be better than one Gaussian by so many sigma of what noise does to the difference.
-_BETTER_SIGMA = 0.5
+_BETTER_SIGMA = 1.0
 # Three must be so much better, as they have three parameters more.
 _THREE_BETTER_SIGMA = 3.0
 # Starts of the fit: share of the flux of each beam. The last one of two is on either side in turn.
 _START_SHARES = ((0.5, 0.5), (0.77, 0.23), (0.23, 0.77), (1 / 3, 1 / 3, 1 / 3))
+# They are tried where one Gaussian leaves residuals of this significance.
+_THREE_TRIED_SIGMA = 4.0
+# What is better shows long before a fit is exact, and what is split is fitted anew.
+_ROUGHLY: _Roughly = {"max_iterations": 20, "tolerance": 1e-5}
+_FIRST_STEPS: _Roughly = {"max_iterations": 6, "tolerance": 1e-4}
+# What leaves so many times the squared residuals of one Gaussian after these steps is given up.
+_HOPELESS = 2.0
 # A start may be so many beams off.
 _REACH_BEAMS = 2.0
 # Footprints are so many steps wider than those of the fit with free shape: a faint companion lies
@@ -106,7 +120,7 @@ def split_components(
                 scene, free, resolved_sigma, batch, footprint, light, detection_sigma
             ):
                 gone += list(batch[better])
-                made += list(beams[better])
+                made += list(beams)
     return _replaced(scene, gone, made) if gone else None
 
 
@@ -118,7 +132,7 @@ def _tries(
     footprint: Footprint,
     light: Light | None,
     detection_sigma: float,
-) -> Iterator[tuple[Mask, FloatArray]]:
+) -> Iterator[tuple[IntArray, FloatArray]]:
     """Which groups (b, k) two beams in place of their widest component fit better, and all beams.
 
     Then the same for three beams; a group is split once.
@@ -130,50 +144,73 @@ def _tries(
     before[:, :, 0] /= cut.rms[:, None]
     before[:, :, 1] -= x
     before[:, :, 2] -= y
-    whole = fit_gaussians(stamps, before, shape_free=True, **fit_limits(scene))
+    limits = fit_limits(scene)
+    # This one to the end: a poor fit would make anything look better.
+    whole = fit_gaussians(stamps, before, shape_free=True, **limits)
     widest = np.argmax(resolved_sigma[members], axis=1)
     correlation = stamp_correlation(scene.correlation, stamps, members.shape[1])
-    waiting = np.ones(len(members), dtype=bool)
+    waiting = np.arange(len(members))
     for n_beams, limit in ((2, _BETTER_SIGMA), (3, _THREE_BETTER_SIGMA)):
-        if members.shape[1] + n_beams - 1 > MAX_GROUP:
+        if n_beams == 3:
+            # Only what two beams do not explain, and one Gaussian does not either.
+            excess = whole.chi2 - stamps.weight.sum(axis=1)
+            usual = np.sqrt(2.0 * (correlation**2).sum(axis=(-2, -1)))
+            waiting = waiting[(excess > _THREE_TRIED_SIGMA * usual)[waiting]]
+        if members.shape[1] + n_beams - 1 > MAX_GROUP or len(waiting) == 0:
             return
-        best = _best_fit(scene, stamps, whole.parameters, widest, n_beams)
-        change = model(best.parameters, stamps) - model(whole.parameters, stamps)
-        spread = np.sqrt(((change[:, None, :] @ correlation)[:, 0, :] * change).sum(axis=1))
-        better = waiting & best.converged & ((whole.chi2 - best.chi2) / 2.0 > limit * spread)
-        better &= (best.parameters[:, :, 0] >= detection_sigma).all(axis=1)
-        beams = best.parameters.copy()
-        beams[:, :, 0] *= cut.rms[:, None]
-        beams[:, :, 1] += x
-        beams[:, :, 2] += y
-        yield better, beams
-        waiting &= ~better
+        part = stamps.take(waiting)
+        best, chi2 = _best_fit(
+            scene,
+            part,
+            whole.parameters[waiting],
+            whole.chi2[waiting],
+            widest[waiting],
+            n_beams,
+        )
+        change = model(best, part) - model(whole.parameters[waiting], part)
+        noise = correlation if correlation.ndim == 2 else correlation[waiting]
+        spread = np.sqrt(((change[:, None, :] @ noise)[:, 0, :] * change).sum(axis=1))
+        better = (whole.chi2[waiting] - chi2) / 2.0 > limit * spread
+        better &= (best[:, :, 0] >= detection_sigma).all(axis=1)
+        beams = best.copy()
+        beams[:, :, 0] *= cut.rms[waiting, None]
+        beams[:, :, 1] += x[waiting]
+        beams[:, :, 2] += y[waiting]
+        yield waiting[better], beams[better]
+        waiting = waiting[~better]
 
 
 def _best_fit(
-    scene: Scene, stamps: Stamps, before: FloatArray, widest: IntArray, n_beams: int
-) -> Fit:
-    """Of the fits from all starts, the best one of each group."""
+    scene: Scene,
+    stamps: Stamps,
+    before: FloatArray,
+    single_chi2: FloatArray,
+    widest: IntArray,
+    n_beams: int,
+) -> tuple[FloatArray, FloatArray]:
+    """Of the fits from all starts, the best one of each group: parameters and chi-squared."""
     limits = fit_limits(scene)
     limits["max_shift_px"] = _REACH_BEAMS * scene.beam_fwhm_px
-    fits = [
-        fit_gaussians(
-            stamps,
-            _start(before, widest, scene.beam, np.array(shares)),
-            shape_free=False,
-            **limits,
-        )
+    starts = [
+        _start(before, widest, scene.beam, np.array(shares))
         for shares in _START_SHARES
         if len(shares) == n_beams
     ]
-    chi2 = np.stack([np.where(fit.converged, fit.chi2, np.inf) for fit in fits])
-    best = chi2.argmin(axis=0)
-    item = np.arange(len(best))
-    return Fit(
-        np.stack([fit.parameters for fit in fits])[best, item],
-        chi2[best, item],
-        np.isfinite(chi2[best, item]),
+    # All starts in one batch, a few steps; then the best of each group, if it may win at all.
+    n = len(before)
+    item = np.tile(np.arange(n), len(starts))
+    tried = fit_gaussians(
+        stamps.take(item), np.concatenate(starts), shape_free=False, **limits, **_FIRST_STEPS
     )
+    best = tried.chi2.reshape(len(starts), n).argmin(axis=0) * n + np.arange(n)
+    parameters, chi2 = tried.parameters[best], tried.chi2[best]
+    hopeful = np.flatnonzero(chi2 < _HOPELESS * single_chi2)
+    if len(hopeful):
+        fit = fit_gaussians(
+            stamps.take(hopeful), parameters[hopeful], shape_free=False, **limits, **_ROUGHLY
+        )
+        parameters[hopeful], chi2[hopeful] = fit.parameters, fit.chi2
+    return parameters, chi2
 
 
 def _start(

@@ -135,7 +135,7 @@ def test_where_no_fit_is_possible_the_peak_pixel_speaks(force_beam: bool) -> Non
     mask[50:71, 50:71] = True
     mask[60, 60] = False
     found = measure(data, peaks_at(data, [(60, 60), (180, 180)]), mask, force_beam=force_beam)
-    assert found.flags.tolist() == [Flag.NOT_FITTED | Flag.EDGE, 0]
+    assert found.flags.tolist() == [Flag.NOT_FITTED | Flag.EDGE | Flag.MASKED, 0]
     assert (found.x[0], found.y[0]) == (60.0, 60.0)
     assert found.peak[0] == found.flux[0] == pytest.approx(50.0, abs=1e-4)
     assert (found.peak_err[0], found.flux_err[0]) == (1.0, 2.0)
