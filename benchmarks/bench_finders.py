@@ -49,7 +49,9 @@ def finders_of(arguments: argparse.Namespace) -> list[Finder]:
     if arguments.sep:
         made.append(Finder("sep", arguments.sep, "peer_sep.py"))
     if arguments.pyse:
-        made.append(Finder("pyse, TraP's way", arguments.pyse, "peer_pyse.py", ("vectorized", "held")))
+        made.append(
+            Finder("pyse, TraP's way", arguments.pyse, "peer_pyse.py", ("vectorized", "held"))
+        )
         made.append(Finder("pyse, fits", arguments.pyse, "peer_pyse.py"))
     if arguments.bdsf:
         made.append(Finder("PyBDSF", arguments.bdsf, "peer_bdsf.py"))
@@ -105,9 +107,7 @@ def accuracy(
                 dict(np.load(images / finder.name / f"{number:04d}.npz"))
                 for number in range(n_images)
             ]
-            matches = joined(
-                [match(name, *item) for item in zip(fields, catalogues, strict=True)]
-            )
+            matches = joined([match(name, *item) for item in zip(fields, catalogues, strict=True)])
             # The first image of a process pays for what is loaded or compiled late.
             seconds = [value[0] for value in report["cpu_s"].values()][1:]
             entry = {
@@ -123,7 +123,9 @@ def accuracy(
     return made
 
 
-def speed(finders: Sequence[Finder], sizes: Sequence[int], repetitions: int, cache: Path) -> dict[str, Any]:
+def speed(
+    finders: Sequence[Finder], sizes: Sequence[int], repetitions: int, cache: Path
+) -> dict[str, Any]:
     """CPU time and memory of finders, in turns, on the set ``base`` of several sizes."""
     made: dict[str, Any] = {}
     for size in sizes:

@@ -79,7 +79,11 @@ def write_field(field: Field, plan: FieldPlan, path: Path) -> None:
     header["CUNIT1"] = header["CUNIT2"] = "deg"
     header["BMAJ"], header["BMIN"] = (width * _PIXEL_DEG for width in plan.beam_fwhm_px)
     header["BPA"] = plan.beam_theta_deg
-    header["BUNIT"], header["TELESCOP"], header["DATE-OBS"] = "Jy/beam", "SIM", "2024-01-01T00:00:00"
+    header["BUNIT"], header["TELESCOP"], header["DATE-OBS"] = (
+        "Jy/beam",
+        "SIM",
+        "2024-01-01T00:00:00",
+    )
     header["CTYPE3"], header["CRVAL3"], header["CRPIX3"] = "FREQ", 150e6, 1.0
     header["CDELT3"], header["CUNIT3"] = 1e6, "Hz"
     header["CTYPE4"], header["CRVAL4"], header["CRPIX4"], header["CDELT4"] = "STOKES", 1.0, 1.0, 1.0

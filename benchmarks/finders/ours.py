@@ -22,6 +22,7 @@ def load() -> Find:
     def find(path: Path, options: list[str]) -> dict[str, Any]:
         with fits.open(path, memmap=False) as hdus:
             data, header = np.squeeze(hdus[0].data).astype(np.float32), hdus[0].header
+        del hdus
         matrix = np.diag([header["CDELT1"], header["CDELT2"]])
         beam = beam_covariance(header["BMAJ"], header["BMIN"], header["BPA"], matrix)
         config = ExtractionConfig(

@@ -17,6 +17,7 @@ def load() -> Find:
     def find(path: Path, options: list[str]) -> dict[str, Any]:
         with fits.open(path, memmap=False) as hdus:
             data, header = np.squeeze(hdus[0].data).astype(np.float32), hdus[0].header
+        del hdus
         major, minor = header["BMAJ"] / header["CDELT2"], header["BMIN"] / header["CDELT2"]
         background = sep.Background(data, bw=64, bh=64)
         rms = background.rms()

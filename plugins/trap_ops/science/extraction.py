@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from trap_ops.config.model import ExtractionConfig
 from trap_ops.records.arrays import FloatArray, Image, Mask
 from trap_ops.records.images import Autocorrelation, NoiseGrid, NoiseModel
 from trap_ops.records.sources import Flag
@@ -37,6 +36,9 @@ from trap_ops.science.noise import (
     gaussian_autocorrelation,
     measure_autocorrelation,
 )
+
+if TYPE_CHECKING:  # Its package takes as long to load as half of scipy.
+    from trap_ops.config.model import ExtractionConfig
 
 # Above this fraction of island pixels, background and rms are measured again without them: they
 # bias the rms by 8 per cent at 1000 sources per megapixel (FINDERS, section 8).
@@ -162,15 +164,18 @@ def _search(
     islands = _islands(data, mask, grid, detection, analysis, config.connectivity)
     if _crowded(islands, mask):
         used = _sources_of(data, mask, islands, grid, detection, analysis, fwhm_px, config)
+        del islands  # Its labels are as large as the image.
         if mask is not None:
             used |= mask
         grid = noise_grid(data, used, cell_px, stride) or grid
+        del used
         detection, analysis = _thresholds(data, mask, grid, beam, config)
         islands = _islands(data, mask, grid, detection, analysis, config.connectivity)
     correlation = _fixed_correlation(beam, config)
     if correlation is None:
         sources = _sources_of(data, mask, islands, grid, detection, analysis, fwhm_px, config)
         correlation = _correlation(data, mask, sources, grid, beam)
+        del sources
     factor = cell_bias(correlation, grid.step_x * grid.step_y)
     return _Search(
         grid=replace(grid, rms=grid.rms / factor),

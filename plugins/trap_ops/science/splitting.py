@@ -48,8 +48,9 @@ _START_SHARES = ((0.5, 0.5), (0.77, 0.23), (0.23, 0.77), (1 / 3, 1 / 3, 1 / 3))
 # They are tried where one Gaussian leaves residuals of this significance.
 _THREE_TRIED_SIGMA = 4.0
 # What is better shows long before a fit is exact, and what is split is fitted anew.
-_ROUGHLY: _Roughly = {"max_iterations": 20, "tolerance": 1e-5}
-_FIRST_STEPS: _Roughly = {"max_iterations": 6, "tolerance": 1e-4}
+_ROUGHLY: _Roughly = {"max_iterations": 12, "tolerance": 1e-4}
+_NEARLY: _Roughly = {"max_iterations": 30, "tolerance": 1e-6}
+_FIRST_STEPS: _Roughly = {"max_iterations": 5, "tolerance": 1e-3}
 # What leaves so many times the squared residuals of one Gaussian after these steps is given up.
 _HOPELESS = 2.0
 # A start may be so many beams off.
@@ -145,8 +146,8 @@ def _tries(
     before[:, :, 1] -= x
     before[:, :, 2] -= y
     limits = fit_limits(scene)
-    # This one to the end: a poor fit would make anything look better.
-    whole = fit_gaussians(stamps, before, shape_free=True, **limits)
+    # This one nearly to the end: a poor fit would make anything look better.
+    whole = fit_gaussians(stamps, before, shape_free=True, **limits, **_NEARLY)
     widest = np.argmax(resolved_sigma[members], axis=1)
     correlation = stamp_correlation(scene.correlation, stamps, members.shape[1])
     waiting = np.arange(len(members))
