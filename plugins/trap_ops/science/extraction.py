@@ -45,6 +45,8 @@ if TYPE_CHECKING:  # Its package takes as long to load as half of scipy.
 _CROWDED_FRACTION = 0.03
 # A beam this wide (FWHM, pixels) is sampled well enough by every second pixel.
 _STRIDE_FWHM_PX = 5.0
+# Pixels further from the background take no part in the correlation of the noise.
+_OUTLIER_SIGMA = 8.0
 # Side of the square in which the autocorrelation of the noise is measured: so many pixels or, for a
 # wide beam, so many full widths, which hold the 400 beams it needs with a third of them masked.
 _NOISE_SIDE_PX = 512
@@ -336,7 +338,9 @@ def _correlation(
     rows = part[0].start, part[0].stop, nx
     background, rms = (upsample(nodes, grid, *rows) for nodes in (grid.background, grid.rms))
     residual = (data[part] - background[:, part[1]]) / rms[:, part[1]]
-    return measure_autocorrelation(residual, valid[part], beam)
+    # What is far below the background is no noise either: a hole, a negative source, a bad pixel.
+    noise_only = valid[part] & (np.abs(residual) < _OUTLIER_SIGMA)
+    return measure_autocorrelation(residual, noise_only, beam)
 
 
 def _noise_part(valid: Mask, fwhm_px: float) -> tuple[slice, slice]:
