@@ -168,7 +168,8 @@ def _print_entry(name: str, finder: str, entry: dict[str, Any]) -> None:
             continue
         low, high = row["snr"]
         print(
-            f"  SNR {low:>5g} to {high or '':<5} n {row['n']:>6}  complete {row['completeness']:.4f}"
+            f"  SNR {low:>5g} to {high or '':<5} n {row['n']:>6}"
+            f"  complete {row['completeness']:.4f}"
             f"  peak {row['peak_bias_sigma']:+.3f} ({row['peak_bias_percent']:+.3f} %) "
             f"~{row['peak_scatter_sigma']:.2f}  int {row['flux_bias_sigma']:+.3f} "
             f"({row['flux_bias_percent']:+.3f} %) ~{row['flux_scatter_sigma']:.2f}  pulls "

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from catalogue import Find, main
+from catalogue import COLUMNS, Find, main
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins"))
 
@@ -15,6 +15,7 @@ def load() -> Find:
     """Import what finding takes."""
     import numpy as np
     from astropy.io import fits
+
     from trap_ops.config.model import ExtractionConfig
     from trap_ops.science.beam import beam_covariance
     from trap_ops.science.extraction import extract
@@ -33,9 +34,7 @@ def load() -> Find:
         )
         made = extract(data, beam, config)
         if made is None:
-            return dict.fromkeys(
-                ("x", "y", "x_err", "y_err", "peak", "peak_err", "flux", "flux_err"), []
-            )
+            return {name: [] for name in COLUMNS}
         found = made.measurements
         return {
             "x": found.x, "y": found.y, "peak": found.peak, "peak_err": found.peak_err,

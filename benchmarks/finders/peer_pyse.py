@@ -1,5 +1,6 @@
-"""radio-pyse: moments as TraP 1.4.0 takes them, or Gaussian fits. Options: ``vectorized``,
-``held``, ``deblend``.
+"""radio-pyse: moments as TraP 1.4.0 takes them, or Gaussian fits.
+
+Options: ``vectorized``, ``held``, ``deblend``.
 """
 
 from __future__ import annotations

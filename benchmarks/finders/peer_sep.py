@@ -1,4 +1,4 @@
-"""SEP with windowed positions and fluxes in the beam's ellipse, three times as wide as its sigma."""
+"""SEP with windowed positions and fluxes within three sigma of the beam."""
 
 from __future__ import annotations
 
