@@ -85,6 +85,7 @@ bench: .venv/.ready ## time and memory; one JSON line a benchmark
 	@$(RUN) benchmarks.bench_main_job
 	@$(RUN) benchmarks.bench_header_pass
 	@$(RUN) benchmarks.bench_coverage
+	@$(RUN) benchmarks.bench_finders --images 4 --speed 512,1024,2048
 
 services: ## start what tests need and this machine lacks (PostgreSQL)
 	@bash tests/services.sh

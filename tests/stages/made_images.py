@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -245,11 +246,17 @@ class Observatory:
     def _quality(self, pixels: MadeImage, *_: Any) -> ImageQuality:
         return ImageQuality(pixels.rms_jy, pixels.nan_fraction, -1.0, 1.0)
 
-    def _extract(self, _: StageContext, row: ImageRow) -> tuple[Sources, NoiseModel, Coverage]:
+    def _extract(self, context: StageContext, row: ImageRow) -> tuple[Sources, Any, Coverage]:
         image = self.images[row.path]
         if image.no_noise:
             raise ImageError(f"{image.name} has no noise", reason="no noise")
-        return image.sources(), image.noise(), image.coverage()
+        settings = context.run.configuration.extraction
+        extraction = SimpleNamespace(
+            noise=image.noise(),
+            detection_sigma=settings.detection_threshold_sigma,
+            analysis_sigma=settings.analysis_threshold_sigma,
+        )
+        return image.sources(), extraction, image.coverage()
 
     def _fit(self, _: StageContext, row: ImageRow, requests: Requests) -> ForcedMeasurements:
         return self.images[row.path].fit(requests)

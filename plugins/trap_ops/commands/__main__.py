@@ -16,6 +16,7 @@ VERBS = (
     "run",
     "inspect",
     "inject",
+    "find",
     "datasets",
     "report",
     "coverage",
@@ -27,8 +28,8 @@ VERBS = (
     "env",
     "airflow",
 )
-# Modules of this package have the names of their verbs, unless the standard library has them.
-_MODULES = {"inspect": "inspect_images"}
+# Modules of this package have the names of their verbs, unless these say too little or are taken.
+_MODULES = {"inspect": "inspect_images", "find": "find_sources"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from trap_ops.commands.environment import CONFIGURATIONS, image_access
 from trap_ops.commands.run import parse_settings
 from trap_ops.commands.summary import make_console
 from trap_ops.config.load import AUTO, DEFAULT_FILE, load_configuration, named_file
-from trap_ops.config.model import ImagesConfig
+from trap_ops.config.model import Configuration, ImagesConfig
 from trap_ops.errors import ImageError
 from trap_ops.images.discovery import absolute_input, find_files
 from trap_ops.images.inspection import (
@@ -80,19 +80,18 @@ class Configurations:
         self._name = name
         self._overrides = parse_settings(settings)
         default = DEFAULT_FILE.removesuffix(".toml")
-        self.images = self._load(default if name == AUTO else name)[1]
+        self.images = self._load(default if name == AUTO else name)[1].images
         self.of_telescope = cache(self._of_telescope)
 
     def rules_of(self, telescope: str) -> ImagesConfig:
         """Settings for images of a telescope."""
-        return self.of_telescope(telescope)[1]
+        return self.of_telescope(telescope)[1].images
 
-    def _of_telescope(self, telescope: str) -> tuple[str, ImagesConfig]:
+    def _of_telescope(self, telescope: str) -> tuple[str, Configuration]:
         return self._load(self._name, telescope)
 
-    def _load(self, name: str, *telescopes: str) -> tuple[str, ImagesConfig]:
-        chosen, whole = load_configuration(CONFIGURATIONS, name, self._overrides, telescopes)
-        return chosen, whole.images
+    def _load(self, name: str, *telescopes: str) -> tuple[str, Configuration]:
+        return load_configuration(CONFIGURATIONS, name, self._overrides, telescopes)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -148,6 +148,14 @@ class QualityConfig(Section):
     )
 
 
+class MaskCircle(Section):
+    """A part of the sky that is not used."""
+
+    ra_deg: float = Field(ge=0, lt=360, description="Right ascension of the centre, ICRS.")
+    dec_deg: float = Field(ge=-90, le=90, description="Declination of the centre, ICRS.")
+    radius_deg: float = Field(gt=0, le=180, description="Radius.")
+
+
 class ExtractionConfig(Section):
     """Finding and measuring sources in one image."""
 
@@ -157,9 +165,25 @@ class ExtractionConfig(Section):
     analysis_threshold_sigma: float = Field(
         3.0, gt=0, description="Pixels above this, in local rms, belong to islands."
     )
+    false_detection_rate: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Detect at the threshold at which noise makes this share of the pixels, in "
+        "each image; 0: at detection_threshold_sigma.",
+    )
+    connectivity: Literal[4, 8] = Field(
+        8, description="Pixels of an island share sides (4), or sides or corners (8)."
+    )
+    negative: bool = Field(
+        False, description="Find sources below the background too (Stokes V, difference images)."
+    )
     margin_px: int = Field(10, ge=0, description="Pixels at the image edge that are not used.")
     radius_px: float = Field(
         0.0, ge=0, description="Use pixels within this distance of the centre; 0: all."
+    )
+    mask_circles: tuple[MaskCircle, ...] = Field(
+        (), description="Parts of the sky that are not used: ra_deg, dec_deg, radius_deg of each."
     )
     background_cell_beams: float = Field(
         12.0,
@@ -188,6 +212,11 @@ class ExtractionConfig(Section):
         "auto",
         description='Systematic position error north-south, arcsec; "auto": 0.1 beam major axes.',
     )
+
+    @property
+    def circles(self) -> list[tuple[float, float, float]]:
+        """Masked circles as plain numbers: right ascension, declination, radius, degrees."""
+        return [(item.ra_deg, item.dec_deg, item.radius_deg) for item in self.mask_circles]
 
 
 class AssociationConfig(Section):

@@ -20,6 +20,10 @@ class Flag(IntFlag):
     NOT_FITTED = 8  # no fit converged: values of the peak pixel, errors by rule
     RESOLVED = 16  # larger than the beam, by the free fit
     CONTAMINATED = 32  # a brighter neighbour was subtracted
+    MASKED = 64  # pixels of the footprint are in the image, and masked
+    SHAPE_HELD = 128  # the shape was to be fitted, and the beam's was held: no shape fits better
+    SPLIT = 256  # part of a blend with one peak, which beams fit better than one Gaussian
+    NEGATIVE = 512  # below the background
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class Sources:
     ew_sys_err_arcsec, ns_sys_err_arcsec : float
     semimajor_arcsec, semiminor_arcsec, pa_deg : numpy.ndarray
         Half widths of the (fitted or held) Gaussian, position angle north through east.
+    deconvolved_semimajor_arcsec, deconvolved_semiminor_arcsec, deconvolved_pa_deg : numpy.ndarray
+        The same without the beam; 0 where it is no wider than the beam, then without an angle
+        (NaN).
     peak_jy, peak_err_jy, flux_jy, flux_err_jy : numpy.ndarray
         Peak in Jy/beam; integrated flux in Jy.
     snr, chisq, reduced_chisq : numpy.ndarray
@@ -71,6 +78,9 @@ class Sources:
     semimajor_arcsec: FloatArray
     semiminor_arcsec: FloatArray
     pa_deg: FloatArray
+    deconvolved_semimajor_arcsec: FloatArray
+    deconvolved_semiminor_arcsec: FloatArray
+    deconvolved_pa_deg: FloatArray
     peak_jy: FloatArray
     peak_err_jy: FloatArray
     flux_jy: FloatArray

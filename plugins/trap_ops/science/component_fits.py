@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask
-from trap_ops.records.images import Autocorrelation
+from trap_ops.records.images import Autocorrelation, NoiseGrid
 from trap_ops.science.beam import FWHM_PER_SIGMA, area_of_covariance, fwhm_of_covariance
 from trap_ops.science.detection import Peaks
 from trap_ops.science.footprints import Footprint, GroupStamps, cut_stamps, make_footprint
@@ -47,8 +49,11 @@ class Scene:
     beam : numpy.ndarray, (2, 2)
         Covariance of the beam over pixel offsets.
     correlation : Autocorrelation
+    grid : NoiseGrid
     background, rms : numpy.ndarray, (n,)
         At each peak, units of the image.
+    split : numpy.ndarray of bool, (n,)
+        Components that splitting made: they are beams, whatever else is fitted.
     group : numpy.ndarray of int, (n,)
         Components of one group are fitted together; counted from 0 without gaps.
     analysis_sigma : float
@@ -59,10 +64,24 @@ class Scene:
     peaks: Peaks
     beam: FloatArray
     correlation: Autocorrelation
+    grid: NoiseGrid
     background: FloatArray
     rms: FloatArray
+    split: Mask
     group: IntArray
     analysis_sigma: float
+
+    @property
+    def size(self) -> IntArray:
+        """Number of components of each group."""
+        return np.bincount(self.group)
+
+    def members(self, groups: IntArray) -> IntArray:
+        """Components of groups of equal size k, (len(groups), k), in canonical order."""
+        order = np.argsort(self.group, kind="stable")
+        first = np.cumsum(self.size) - self.size
+        k = int(self.size[groups[0]])
+        return np.asarray(order[first[groups][:, None] + np.arange(k)])
 
     @property
     def beam_fwhm_px(self) -> float:
@@ -85,8 +104,9 @@ class ComponentFits:
         Squared residuals over rms squared, and how many pixels they are of.
     good : numpy.ndarray of bool, (n,)
         The fit converged on a component above zero.
-    poor, edge, contaminated : numpy.ndarray of bool, (n,)
-        Large residuals; a footprint that is not whole; light of other groups was subtracted.
+    poor, edge, masked, contaminated : numpy.ndarray of bool, (n,)
+        Large residuals; a footprint that is not whole; one with masked pixels; light of other
+        groups was subtracted.
     """
 
     parameters: FloatArray
@@ -96,11 +116,28 @@ class ComponentFits:
     good: Mask
     poor: Mask
     edge: Mask
+    masked: Mask
     contaminated: Mask
+
+    def copy(self) -> ComponentFits:
+        """Return results that can be changed without changing these."""
+        return ComponentFits(**{name: value.copy() for name, value in vars(self).items()})
+
+    def moved(self, source: IntArray) -> ComponentFits:
+        """Results in another numbering: of components ``source``, nothing where that is -1."""
+        made = _nothing(len(source), self.covariance.shape[1])
+        kept = source >= 0
+        for name, value in vars(made).items():
+            value[kept] = vars(self)[name][source[kept]]
+        return made
 
 
 def fit_components(
-    scene: Scene, *, shape_free: bool, start: ComponentFits | None = None
+    scene: Scene,
+    *,
+    shape_free: bool,
+    start: ComponentFits | None = None,
+    changed: Mask | None = None,
 ) -> ComponentFits:
     """Fit every group, then once more those that bright components of other groups shine into.
 
@@ -111,13 +148,40 @@ def fit_components(
         Fit the shape too, on a footprint that grows with the component; else hold the beam's.
     start : ComponentFits, optional
         Where to begin, for the components that are good there; the others begin at their peaks.
+    changed : numpy.ndarray of bool, (n,), optional
+        Fit only the groups of these components, and those that they shine into. Everything else
+        stays as it is in ``start``, which must come from such a pass.
     """
     n = len(scene.peaks)
     begin = _at_peaks(scene)
     if start is not None:
         begin[start.good] = start.parameters[start.good]
     n_per = N_FREE if shape_free else N_HELD
-    fits = ComponentFits(
+    fits = _nothing(n, n_per) if start is None or changed is None else start.copy()
+    size = scene.size
+    scale = group_scales(scene) if shape_free else np.zeros(len(size), dtype=np.intp)
+    radius = FREE_RADIUS_FWHM if shape_free else HELD_RADIUS_FWHM
+    anew = np.ones(len(size), dtype=bool)
+    if changed is not None:
+        anew = np.bincount(scene.group[changed], minlength=len(size)) > 0
+    for neighbours in (None, shining_pairs(scene)):
+        groups = np.flatnonzero(anew)
+        light = None
+        if neighbours is not None:
+            touched = anew[scene.group[neighbours]].any(axis=1)
+            groups = np.unique(scene.group[neighbours[touched, 0]])
+            # As they were before: no fit may depend on which group's turn comes first.
+            light = Light(neighbours, fits.parameters.copy(), fits.good.copy())
+        for chosen, covariance in alike(scene, groups, scale):
+            members = scene.members(chosen)
+            footprint = make_footprint(covariance, radius, members.shape[1])
+            for batch in batches(members, footprint):
+                _fit_batch(scene, begin, batch, footprint, light, fits, shape_free=shape_free)
+    return fits
+
+
+def _nothing(n: int, n_per: int) -> ComponentFits:
+    return ComponentFits(
         parameters=np.full((n, 6), np.nan),
         covariance=np.full((n, n_per, n_per), np.nan),
         chi2=np.full(n, np.nan),
@@ -125,35 +189,29 @@ def fit_components(
         good=np.zeros(n, dtype=bool),
         poor=np.zeros(n, dtype=bool),
         edge=np.zeros(n, dtype=bool),
+        masked=np.zeros(n, dtype=bool),
         contaminated=np.zeros(n, dtype=bool),
     )
-    order = np.argsort(scene.group, kind="stable")
-    size = np.bincount(scene.group)
-    first = np.cumsum(size) - size
-    scale = _footprint_scale(scene) if shape_free else np.zeros(n, dtype=np.intp)
-    group_scale = np.zeros(len(size), dtype=np.intp)
-    np.maximum.at(group_scale, scene.group, scale)
-    for neighbours in (None, _shining_pairs(scene)):
-        groups = np.arange(len(size))
-        light = None
-        if neighbours is not None:
-            groups = np.unique(scene.group[neighbours[:, 0]])
-            # As they were before: no fit may depend on which group's turn comes first.
-            light = _Light(neighbours, fits.parameters.copy(), fits.good.copy())
-        for k in np.unique(size[groups]):
-            for class_index in np.unique(group_scale[groups]):
-                chosen = groups[(size[groups] == k) & (group_scale[groups] == class_index)]
-                if len(chosen):
-                    members = order[first[chosen][:, None] + np.arange(k)]
-                    footprint = make_footprint(
-                        scene.beam * _SCALES[class_index] ** 2,
-                        FREE_RADIUS_FWHM if shape_free else HELD_RADIUS_FWHM,
-                        int(k),
-                    )
-                    _fit_batches(
-                        scene, begin, members, footprint, light, fits, shape_free=shape_free
-                    )
-    return fits
+
+
+def group_scales(scene: Scene, wider: int = 0) -> IntArray:
+    """Index into the footprint scales of each group: that of its widest component, or wider."""
+    made = np.zeros(len(scene.size), dtype=np.intp)
+    np.maximum.at(made, scene.group, _footprint_scale(scene))
+    return np.minimum(made + wider, len(_SCALES) - 1)
+
+
+def alike(scene: Scene, groups: IntArray, scale: IntArray) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Groups that make a batch, and the Gaussian that gives the shape of their footprints.
+
+    These have equally many components and footprints of equal scale.
+    """
+    size = scene.size
+    for k in np.unique(size[groups]):
+        for index in np.unique(scale[groups]):
+            chosen = groups[(size[groups] == k) & (scale[groups] == index)]
+            if len(chosen):
+                yield chosen, scene.beam * _SCALES[index] ** 2
 
 
 def _at_peaks(scene: Scene) -> FloatArray:
@@ -167,33 +225,15 @@ def _at_peaks(scene: Scene) -> FloatArray:
     return parameters
 
 
-def _fit_batches(
-    scene: Scene,
-    begin: FloatArray,
-    members: IntArray,
-    footprint: Footprint,
-    light: _Light | None,
-    fits: ComponentFits,
-    *,
-    shape_free: bool,
-) -> None:
-    """Fit groups of equal size in batches that bound memory; write into ``fits``."""
+def batches(members: IntArray, footprint: Footprint) -> Iterator[IntArray]:
+    """Groups (b, k) in pieces that bound the memory of their stamps."""
     per_item = members.shape[1] * len(footprint)
     # The correlation matrix of a joint fit differs from group to group and is the larger part.
     cost = per_item * N_FREE * members.shape[1]
     if members.shape[1] > 1:
         cost += per_item**2
     step = max(1, _BATCH_PIXELS * 4 // cost)
-    for start in range(0, len(members), step):
-        _fit_batch(
-            scene,
-            begin,
-            members[start : start + step],
-            footprint,
-            light,
-            fits,
-            shape_free=shape_free,
-        )
+    return (members[first : first + step] for first in range(0, len(members), step))
 
 
 def _fit_batch(
@@ -201,42 +241,23 @@ def _fit_batch(
     begin: FloatArray,
     members: IntArray,
     footprint: Footprint,
-    light: _Light | None,
+    light: Light | None,
     fits: ComponentFits,
     *,
     shape_free: bool,
 ) -> None:
     peaks = scene.peaks
-    cut = cut_stamps(
-        scene.data,
-        scene.mask,
-        footprint,
-        peaks.x[members],
-        peaks.y[members],
-        scene.background[members],
-        scene.rms[members],
-        scene.beam,
-    )
+    cut, foreign = cut_groups(scene, members, footprint, light)
     stamps = cut.stamps
-    if light is not None:
-        foreign = _foreign_light(scene, cut, members, light)
-        stamps = Stamps(stamps.value - foreign * stamps.weight, stamps.x, stamps.y, stamps.weight)
+    if foreign is not None:
         fits.contaminated[members] |= (foreign * stamps.weight).max(axis=1)[:, None] > 1.0
     reference_x, reference_y = peaks.x[members[:, :1]], peaks.y[members[:, :1]]
     start = begin[members]
     start[:, :, 0] /= cut.rms[:, None]
     start[:, :, 1] -= reference_x
     start[:, :, 2] -= reference_y
-    narrow = float(np.sqrt(np.linalg.eigvalsh(scene.beam)[0]))
-    wide = float(np.sqrt(np.linalg.eigvalsh(scene.beam)[1]))
-    fit = fit_gaussians(
-        stamps,
-        start,
-        shape_free=shape_free,
-        max_shift_px=max(1.5, 0.75 * scene.beam_fwhm_px),
-        sigma_limits_px=(0.4 * narrow, 12.0 * wide),
-    )
-    correlation = _stamp_correlation(scene.correlation, stamps, members.shape[1])
+    fit = fit_gaussians(stamps, start, shape_free=shape_free, **fit_limits(scene))
+    correlation = stamp_correlation(scene.correlation, stamps, members.shape[1])
     covariance, expected_chi2 = parameter_covariance(
         fit.parameters, stamps, correlation, shape_free=shape_free
     )
@@ -267,9 +288,49 @@ def _fit_batch(
     fits.n_pixels[members] = stamps.weight.sum(axis=1)[:, None]
     fits.good[members] = good
     fits.edge[members] = cut.incomplete[:, None]
+    fits.masked[members] = cut.masked[:, None]
 
 
-def _stamp_correlation(
+class FitLimits(TypedDict):
+    """How far a fit may go; see :func:`~trap_ops.science.gaussian_fit.fit_gaussians`."""
+
+    max_shift_px: float
+    sigma_limits_px: tuple[float, float]
+
+
+def fit_limits(scene: Scene) -> FitLimits:
+    """How far from its start a component may move, and between which widths it must stay."""
+    narrow, wide = np.sqrt(np.linalg.eigvalsh(scene.beam)).tolist()
+    return {
+        "max_shift_px": max(1.5, 0.75 * scene.beam_fwhm_px),
+        "sigma_limits_px": (0.4 * narrow, 12.0 * wide),
+    }
+
+
+def cut_groups(
+    scene: Scene, members: IntArray, footprint: Footprint, light: Light | None
+) -> tuple[GroupStamps, FloatArray | None]:
+    """Stamps of groups (b, k), and the light of other groups that was subtracted from them."""
+    peaks = scene.peaks
+    cut = cut_stamps(
+        scene.data,
+        scene.mask,
+        footprint,
+        peaks.x[members],
+        peaks.y[members],
+        scene.background[members],
+        scene.rms[members],
+        scene.beam,
+    )
+    if light is None:
+        return cut, None
+    foreign = _foreign_light(scene, cut, members, light)
+    stamps = cut.stamps
+    clean = Stamps(stamps.value - foreign * stamps.weight, stamps.x, stamps.y, stamps.weight)
+    return replace(cut, stamps=clean), foreign
+
+
+def stamp_correlation(
     correlation: Autocorrelation, stamps: Stamps, n_components: int
 ) -> FloatArray:
     """Noise correlation between the pixels of each stamp, (p, p) or (b, p, p)."""
@@ -294,7 +355,7 @@ def _footprint_scale(scene: Scene) -> IntArray:
     return np.clip(np.searchsorted(_SCALES, ratio / 1.2), 0, len(_SCALES) - 1)
 
 
-def _shining_pairs(scene: Scene) -> IntArray:
+def shining_pairs(scene: Scene) -> IntArray:
     """Pairs (component, brighter component of another group that shines into its stamp), (m, 2)."""
     peaks = scene.peaks
     lower = np.linalg.cholesky(scene.beam) * FWHM_PER_SIGMA
@@ -310,7 +371,7 @@ def _shining_pairs(scene: Scene) -> IntArray:
 
 
 @dataclass(frozen=True)
-class _Light:
+class Light:
     """What shines into stamps: pairs (component, brighter neighbour), and all fits so far."""
 
     pairs: IntArray
@@ -318,7 +379,7 @@ class _Light:
     good: Mask
 
 
-def _foreign_light(scene: Scene, cut: GroupStamps, members: IntArray, light: _Light) -> FloatArray:
+def _foreign_light(scene: Scene, cut: GroupStamps, members: IntArray, light: Light) -> FloatArray:
     """Light of other groups' components on each stamp, (b, p), in units of its rms."""
     item_of = np.full(len(scene.peaks), -1, dtype=np.intp)
     item_of[members] = np.arange(len(members))[:, None]

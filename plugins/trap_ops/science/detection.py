@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,12 @@ from trap_ops.science.background import noise_at, upsample
 
 # A secondary peak must rise so many sigma above the saddle to a higher one to be a component.
 MIN_PROMINENCE_SIGMA = 2.5
-_EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
-_NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+_NEIGHBOURS = {
+    8: [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)],
+    4: [(-1, 0), (0, -1), (0, 1), (1, 0)],
+}
+# The threshold of a false-detection rate is not sought below this.
+_FAINTEST_SIGMA = 1.5
 # The threshold is applied in strips of so many pixels, so that no full-size map is made.
 _STRIP_PIXELS = 1 << 18
 
@@ -107,9 +112,53 @@ def _strips(ny: int, nx: int) -> Iterator[slice]:
     return (slice(first, min(first + strip, ny)) for first in range(0, ny, strip))
 
 
+def false_detection_threshold(
+    data: Image, mask: Mask | None, grid: NoiseGrid, rate: float, beam_pixels: float
+) -> float:
+    """Threshold that lets noise make at most a share of the pixels that are detected.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of float32, (ny, nx)
+    mask : numpy.ndarray of bool, (ny, nx), or None
+        True where a pixel must not be used.
+    grid : NoiseGrid
+    rate : float
+        Largest expected share of false pixels among those above the threshold, between 0 and 1.
+    beam_pixels : float
+        Pixels that are correlated with each other: ``pi / 4`` times both full widths of the beam.
+
+    Returns
+    -------
+    float
+        In units of the local rms; infinite if no pixel is significant enough.
+
+    Notes
+    -----
+    Hopkins et al. 2002 (AJ 123, 1086): of the N pixels in order of their p-values ``p_i``, the last
+    with ``p_i < rate / C * i / N`` sets the threshold. ``C`` is the sum of 1/k for k up to the
+    number of correlated pixels. p is the density of the normal law, as in TraP.
+    """
+    ny, nx = data.shape
+    found, n_pixels = [], 0
+    for rows in _strips(ny, nx):
+        background = upsample(grid.background, grid, rows.start, rows.stop, nx)
+        snr = (data[rows] - background) / upsample(grid.rms, grid, rows.start, rows.stop, nx)
+        usable = np.isfinite(snr) if mask is None else np.isfinite(snr) & ~mask[rows]
+        n_pixels += int(np.count_nonzero(usable))
+        # What is fainter cannot be above any threshold that the rule gives.
+        found.append(snr[usable & (snr > _FAINTEST_SIGMA)])
+    snr = np.sort(np.concatenate(found).astype(np.float64))[::-1]
+    n = max(round(beam_pixels), 1)
+    limit = rate / float((1.0 / np.arange(1, n + 1)).sum()) / max(n_pixels, 1)
+    p_value = np.exp(-(snr**2) / 2.0) / np.sqrt(2.0 * np.pi)
+    below = np.flatnonzero(p_value < limit * np.arange(1, len(snr) + 1))
+    return float(snr[below[-1]]) if len(below) else np.inf
+
+
 @dataclass(frozen=True)
 class Islands:
-    """8-connected groups of pixels above the analysis threshold.
+    """Connected groups of pixels above the analysis threshold.
 
     Attributes
     ----------
@@ -121,15 +170,20 @@ class Islands:
         Pixels of the significant groups, as ascending indices into the flattened image.
     snr : numpy.ndarray, (n,)
         Of these pixels: value minus background over the local rms.
+    connectivity : int
+        8 or 4.
     """
 
     labels: npt.NDArray[np.int32]
     significant: Mask
     flat: IntArray
     snr: FloatArray
+    connectivity: int
 
 
-def find_islands(data: Image, above: Mask, grid: NoiseGrid, detection_sigma: float) -> Islands:
+def find_islands(
+    data: Image, above: Mask, grid: NoiseGrid, detection_sigma: float, connectivity: int = 8
+) -> Islands:
     """Group the pixels above the analysis threshold, and keep the significant groups.
 
     Parameters
@@ -140,8 +194,11 @@ def find_islands(data: Image, above: Mask, grid: NoiseGrid, detection_sigma: flo
     grid : NoiseGrid
     detection_sigma : float
         A group counts if one of its pixels reaches (>=) this many times the local rms.
+    connectivity : int
+        8: pixels that touch at a corner belong together; 4: only those that share a side.
     """
-    labels, n_groups = ndimage.label(above, structure=_EIGHT_CONNECTED)
+    structure = ndimage.generate_binary_structure(2, 2 if connectivity == 8 else 1)
+    labels, n_groups = ndimage.label(above, structure=structure)
     flat = np.flatnonzero(above)
     label = labels.ravel()[flat]
     y, x = np.divmod(flat, data.shape[1])
@@ -152,7 +209,7 @@ def find_islands(data: Image, above: Mask, grid: NoiseGrid, detection_sigma: flo
     significant = highest >= detection_sigma
     significant[0] = False
     kept = significant[label]
-    return Islands(labels, significant, flat[kept], snr[kept])
+    return Islands(labels, significant, flat[kept], snr[kept], connectivity)
 
 
 def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: float) -> Peaks:
@@ -170,7 +227,8 @@ def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: 
     label = islands.labels.ravel()[flat]
     value = data.ravel()[flat].astype(np.float64)
     bright = np.flatnonzero(snr >= detection_sigma)
-    maxima = bright[_is_maximum(data, islands.labels, flat[bright])]
+    neighbours = _NEIGHBOURS[islands.connectivity]
+    maxima = bright[_is_maximum(data, islands.labels, flat[bright], neighbours)]
     # Faint maxima merge in any case, so an island with one bright maximum needs no climbing.
     count = np.bincount(label[maxima], minlength=len(islands.significant))
     peak = maxima[count[label[maxima]] == 1]
@@ -178,7 +236,7 @@ def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: 
     several = count[label] > 1
     if several.any():
         rms = noise_at(grid, *np.divmod(flat[several], nx)[::-1])[1]
-        root, pairs, saddle = _climb(data.shape, flat[several], value[several])
+        root, pairs, saddle = _climb(data.shape, flat[several], value[several], neighbours)
         root = _merge(root, pairs, saddle, value[several], rms, snr[several], detection_sigma)
         tops, basin = np.unique(root, return_inverse=True)
         peak = np.concatenate([peak, np.flatnonzero(several)[tops]])
@@ -196,7 +254,9 @@ def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: 
     )
 
 
-def _is_maximum(data: Image, labels: npt.NDArray[np.int32], flat: IntArray) -> Mask:
+def _is_maximum(
+    data: Image, labels: npt.NDArray[np.int32], flat: IntArray, offsets: list[tuple[int, int]]
+) -> Mask:
     """Whether island pixels are higher than their neighbours; of equal ones the last index is.
 
     Neighbours outside the island do not count: a masked one may hold anything.
@@ -208,7 +268,7 @@ def _is_maximum(data: Image, labels: npt.NDArray[np.int32], flat: IntArray) -> M
     columns = {-1: x > 0, 0: np.True_, 1: x < nx - 1}
     value = values[flat]
     highest = np.ones(len(flat), dtype=bool)
-    for dy, dx in _NEIGHBOURS:
+    for dy, dx in offsets:
         neighbour = flat + (dy * nx + dx)
         other = values.take(neighbour, mode="clip")
         higher = other >= value if (dy, dx) > (0, 0) else other > value
@@ -218,7 +278,7 @@ def _is_maximum(data: Image, labels: npt.NDArray[np.int32], flat: IntArray) -> M
 
 
 def _climb(
-    shape: tuple[int, ...], flat: IntArray, value: FloatArray
+    shape: tuple[int, ...], flat: IntArray, value: FloatArray, offsets: list[tuple[int, int]]
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Lead each pixel uphill to its maximum, and find the saddles between maxima.
 
@@ -239,7 +299,7 @@ def _climb(
     y, x = np.divmod(flat, nx)
     uphill = np.arange(len(flat))
     neighbours = []
-    for dy, dx in _NEIGHBOURS:
+    for dy, dx in offsets:
         inside = (y + dy >= 0) & (y + dy < ny) & (x + dx >= 0) & (x + dx < nx)
         other = np.where(inside, place[flat + np.where(inside, dy * nx + dx, 0)], -1)
         higher = (other >= 0) & (rank[other] > rank[uphill])
@@ -298,3 +358,92 @@ def _merge(
         different = pairs[:, 0] != pairs[:, 1]
         pairs, saddle = pairs[different], saddle[different]
     return np.asarray(target[root])
+
+
+@dataclass(frozen=True)
+class IslandTable:
+    """What islands are, without any model of sources; all arrays (n,), one row an island.
+
+    Attributes
+    ----------
+    n_pixels, n_components : numpy.ndarray of int
+        Pixels above the analysis threshold; components measured in them.
+    x_min, x_max, y_min, y_max : numpy.ndarray of int
+        Outermost pixels, 0-based.
+    x, y : numpy.ndarray
+        Mean position, weighted with the brightness, 0-based pixels.
+    peak : numpy.ndarray
+        Brightest pixel minus background, units of the image.
+    snr : numpy.ndarray
+        Highest significance of a pixel.
+    flux : numpy.ndarray
+        Sum of the pixels minus background over the pixels of a beam: what extended emission has,
+        whatever its shape. Light below the analysis threshold is missing.
+    """
+
+    n_pixels: IntArray
+    n_components: IntArray
+    x_min: IntArray
+    x_max: IntArray
+    y_min: IntArray
+    y_max: IntArray
+    x: FloatArray
+    y: FloatArray
+    peak: FloatArray
+    snr: FloatArray
+    flux: FloatArray
+
+    def __len__(self) -> int:
+        """Count the islands."""
+        return len(self.n_pixels)
+
+
+def tabulate_islands(
+    data: Image,
+    islands: Islands,
+    grid: NoiseGrid,
+    peaks: Peaks,
+    components: IntArray,
+    beam_pixels: float,
+) -> IslandTable:
+    """Sum up the islands that have a peak, in the order of :attr:`Peaks.island`.
+
+    Parameters
+    ----------
+    data : numpy.ndarray of float32, (ny, nx)
+    islands : Islands
+    grid : NoiseGrid
+    peaks : Peaks
+        Of these islands.
+    components : numpy.ndarray of int, (m,)
+        Island of each component that was measured.
+    beam_pixels : float
+        Solid angle of the beam in pixels.
+    """
+    with_peak = np.unique(islands.labels[peaks.y, peaks.x])
+    label = islands.labels.ravel()[islands.flat]
+    kept = np.isin(label, with_peak)
+    y, x = np.divmod(islands.flat[kept], data.shape[1])
+    value = data[y, x] - noise_at(grid, x, y)[0]
+    number = np.searchsorted(with_peak, label[kept])
+    n = len(with_peak)
+    order = np.argsort(number, kind="stable")
+    first = np.searchsorted(number[order], np.arange(n))
+
+    def reduced(function: np.ufunc, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.asarray(function.reduceat(values[order], first) if n else values[:0])
+
+    total = np.bincount(number, value, n)
+    return IslandTable(
+        n_pixels=np.bincount(number, minlength=n),
+        n_components=np.bincount(components, minlength=n),
+        x_min=reduced(np.minimum, x),
+        x_max=reduced(np.maximum, x),
+        y_min=reduced(np.minimum, y),
+        y_max=reduced(np.maximum, y),
+        x=np.bincount(number, value * x, n) / total,
+        y=np.bincount(number, value * y, n) / total,
+        peak=reduced(np.maximum, value),
+        snr=reduced(np.maximum, islands.snr[kept]),
+        flux=total / beam_pixels,
+    )

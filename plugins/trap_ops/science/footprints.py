@@ -109,8 +109,8 @@ class GroupStamps:
         Pixel in the image (clipped to it where the weight is 0).
     rms : numpy.ndarray, (b,)
         Unit of ``stamps.value``.
-    incomplete : numpy.ndarray of bool, (b,)
-        True where pixels of the footprint are masked or outside the image.
+    incomplete, masked : numpy.ndarray of bool, (b,)
+        True where pixels of the footprint are masked or outside the image; where they are masked.
     """
 
     stamps: Stamps
@@ -118,6 +118,7 @@ class GroupStamps:
     column: IntArray
     rms: FloatArray
     incomplete: Mask
+    masked: Mask
 
 
 def cut_stamps(
@@ -154,6 +155,7 @@ def cut_stamps(
     if mask is not None:
         good &= ~mask[row_in, column_in]
     incomplete = ~good.all(axis=(1, 2))
+    masked = (inside & ~good).any(axis=(1, 2))
     if k > 1:
         good &= _owned(column, row, x, y, np.linalg.inv(np.asarray(beam_covariance_px)))
     unit = rms.sum(axis=1) / k
@@ -170,6 +172,7 @@ def cut_stamps(
         column=column_in.reshape(flat),
         rms=unit,
         incomplete=incomplete,
+        masked=masked,
     )
 
 

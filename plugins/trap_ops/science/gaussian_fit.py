@@ -16,11 +16,11 @@ from trap_ops.records.arrays import FloatArray, Mask
 # Per component: amplitude, x, y, and the inverse covariance (q_xx, q_xy, q_yy).
 N_FREE = 6
 N_HELD = 3
-_MAX_ITERATIONS = 60
+MAX_ITERATIONS = 60
 _LAMBDA_START = 1e-3
 _LAMBDA_STOP = 1e9
 # Relative change of chi-squared at which a fit has converged.
-_TOLERANCE = 1e-9
+TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ def fit_gaussians(
     shape_free: bool,
     max_shift_px: float,
     sigma_limits_px: tuple[float, float],
+    max_iterations: int = MAX_ITERATIONS,
+    tolerance: float = TOLERANCE,
 ) -> Fit:
     """Unweighted Levenberg-Marquardt fits of k Gaussians to each stamp.
 
@@ -91,6 +93,9 @@ def fit_gaussians(
         A step that takes a component further than this from its start is refused.
     sigma_limits_px : (float, float)
         A step that takes the sigma of an axis below or above these is refused.
+    max_iterations : int
+    tolerance : float
+        Relative change of chi-squared at which a fit has converged.
 
     Returns
     -------
@@ -105,13 +110,13 @@ def fit_gaussians(
     active = np.arange(len(start))
     part = stamps
     normal, gradient, chi2[:] = _normal_equations(best, part, n_per)
-    for _ in range(_MAX_ITERATIONS):
+    for _ in range(max_iterations):
         if len(active) == 0:
             break
         step = _solve(normal, gradient, damping[active])
         # Where a step that is hardly damped promises no gain, there is none to be had.
         promised = (step * gradient).sum(axis=1)
-        arrived = promised <= _TOLERANCE * (chi2[active] + 1e-12)
+        arrived = promised <= tolerance * (chi2[active] + 1e-12)
         arrived &= damping[active] <= _LAMBDA_START
         if arrived.any():
             converged[active[arrived]] = True
@@ -128,7 +133,7 @@ def fit_gaussians(
         better = allowed & (new_chi2 <= before)
         best[active] = np.where(better[:, None, None], trial, best[active])
         chi2[active] = np.where(better, new_chi2, before)
-        done = better & (before - new_chi2 <= _TOLERANCE * (new_chi2 + 1e-12))
+        done = better & (before - new_chi2 <= tolerance * (new_chi2 + 1e-12))
         converged[active[done]] = True
         damping[active] = np.where(better, damping[active] * 0.1, damping[active] * 10.0)
         going = ~done & (damping[active] < _LAMBDA_STOP)

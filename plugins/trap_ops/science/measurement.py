@@ -14,8 +14,9 @@ from trap_ops.science.background import noise_at
 from trap_ops.science.beam import area_of_covariance
 from trap_ops.science.component_fits import ComponentFits, Scene, fit_components
 from trap_ops.science.detection import Peaks
-from trap_ops.science.footprints import group_components
+from trap_ops.science.footprints import MAX_GROUP, group_components
 from trap_ops.science.gaussian_fit import N_HELD
+from trap_ops.science.splitting import changed_components, split_components
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def measure_peaks(
     beam_covariance_px: npt.ArrayLike,
     correlation: Autocorrelation,
     *,
+    detection_sigma: float,
     analysis_sigma: float,
     force_beam: bool,
     resolved_limit_sigma: float,
@@ -95,6 +97,8 @@ def measure_peaks(
     beam_covariance_px : array_like, (2, 2)
     correlation : Autocorrelation
         Of the noise; errors follow from it.
+    detection_sigma : float
+        What both parts of a component that is split must reach.
     analysis_sigma : float
         Threshold that bounds the islands; tells how many pixels a point source would cover.
     force_beam : bool
@@ -115,12 +119,33 @@ def measure_peaks(
         rms=rms,
         group=group_components(peaks.x, peaks.y, beam),
         analysis_sigma=analysis_sigma,
+        grid=grid,
+        split=np.zeros(len(peaks), dtype=bool),
     )
     held = fit_components(scene, shape_free=False)
     free = fit_components(scene, shape_free=True, start=held)
     resolved_sigma = _resolved_significance(free, beam)
-    chosen = held if force_beam else _prefer(free, held)
-    return _collect(scene, chosen, resolved_sigma, resolved_limit_sigma)
+    changed = np.ones(len(peaks), dtype=bool)
+    for _ in range(MAX_GROUP - 1):
+        split = split_components(scene, free, resolved_sigma, detection_sigma, changed)
+        if split is None:
+            break
+        changed = changed_components(scene, split)
+        held, free = held.moved(split.source), free.moved(split.source)
+        new = np.isfinite(split.parameters).all(axis=1)
+        for fits in (held, free):
+            fits.parameters[new] = split.parameters[new]
+            fits.good[new] = True
+        scene = split.scene
+        held = fit_components(scene, shape_free=False, start=held, changed=changed)
+        free = fit_components(scene, shape_free=True, start=free, changed=changed)
+        resolved_sigma = _resolved_significance(free, beam)
+    if force_beam:
+        chosen, shape_held = held, np.zeros(len(scene.peaks), dtype=bool)
+    else:
+        shape_held = held.good & (~free.good | scene.split)
+        chosen = _prefer(free, held, shape_held)
+    return _collect(scene, chosen, shape_held, resolved_sigma, resolved_limit_sigma)
 
 
 def _resolved_significance(free: ComponentFits, beam: FloatArray) -> FloatArray:
@@ -149,10 +174,9 @@ def _quadratic_form(gradient: FloatArray, covariance: FloatArray) -> FloatArray:
     )
 
 
-def _prefer(free: ComponentFits, held: ComponentFits) -> ComponentFits:
-    """The free fit where it converged, else the one with the beam's shape."""
+def _prefer(free: ComponentFits, held: ComponentFits, failed: Mask) -> ComponentFits:
+    """The free fit, or, where that failed, the one with the beam's shape."""
     covariance = free.covariance.copy()
-    failed = ~free.good
     covariance[failed] = 0.0
     covariance[failed, :N_HELD, :N_HELD] = held.covariance[failed]
 
@@ -167,12 +191,17 @@ def _prefer(free: ComponentFits, held: ComponentFits) -> ComponentFits:
         good=free.good | held.good,
         poor=pick(free.poor, held.poor),
         edge=free.edge | held.edge,
+        masked=free.masked | held.masked,
         contaminated=free.contaminated | held.contaminated,
     )
 
 
 def _collect(
-    scene: Scene, fits: ComponentFits, resolved_sigma: FloatArray, resolved_limit_sigma: float
+    scene: Scene,
+    fits: ComponentFits,
+    shape_held: Mask,
+    resolved_sigma: FloatArray,
+    resolved_limit_sigma: float,
 ) -> Measurements:
     peaks, beam = scene.peaks, scene.beam
     good = fits.good
@@ -210,6 +239,9 @@ def _collect(
         | Flag.NOT_FITTED * (~good).astype(np.int64)
         | Flag.RESOLVED * (resolved_sigma > resolved_limit_sigma).astype(np.int64)
         | Flag.CONTAMINATED * fits.contaminated.astype(np.int64)
+        | Flag.MASKED * fits.masked.astype(np.int64)
+        | Flag.SHAPE_HELD * shape_held.astype(np.int64)
+        | Flag.SPLIT * scene.split.astype(np.int64)
     )
     return Measurements(
         x=x,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS
 
-from trap_ops.records.arrays import FloatArray
+from trap_ops.records.arrays import FloatArray, Mask
 from trap_ops.science.beam import FWHM_PER_SIGMA
 from trap_ops.science.coordinates import unit_vectors, wrap_ra
 
 # Half the step of the numerical derivatives of a projection, pixels.
 _STEP_PX = 0.5
+# Pixels are placed on the sky in pieces, which bounds memory.
+_CHUNK_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -137,3 +141,42 @@ def linearise(wcs: WCS, x: FloatArray, y: FloatArray) -> tuple[FloatArray, Float
         axis=1,
     )
     return ra, dec, np.degrees(jacobian / (2.0 * _STEP_PX))
+
+
+def circles_mask(
+    wcs: WCS, shape: tuple[int, int], circles: Sequence[tuple[float, float, float]]
+) -> Mask:
+    """Pixels whose centres are in circles on the sky.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+        The celestial axes.
+    shape : (int, int)
+        Of the image, (ny, nx).
+    circles : sequence of (float, float, float)
+        Right ascension and declination of the centre, and radius, degrees.
+
+    Returns
+    -------
+    numpy.ndarray of bool, (ny, nx)
+        False off the sky.
+    """
+    ny, nx = shape
+    mask = np.zeros(shape, dtype=bool)
+    centres = [
+        (unit_vectors(np.array([ra]), np.array([dec]))[0], math.cos(math.radians(radius)))
+        for ra, dec, radius in circles
+    ]
+    if not centres:
+        return mask
+    columns = np.arange(nx, dtype=np.float64)
+    step = max(1, _CHUNK_PIXELS // nx)
+    for first in range(0, ny, step):
+        rows = np.arange(first, min(first + step, ny), dtype=np.float64)
+        x, y = (axis.ravel() for axis in np.meshgrid(columns, rows))
+        vectors = unit_vectors(*wcs.wcs_pix2world(x, y, 0))
+        for centre, cosine in centres:
+            inside = (vectors * centre).sum(axis=1) >= cosine
+            mask[first : first + len(rows)] |= inside.reshape(len(rows), nx)
+    return mask

@@ -9,6 +9,7 @@ from astropy.wcs import WCS
 from trap_ops.records.arrays import FloatArray
 from trap_ops.records.sources import Flag, Sources
 from trap_ops.science.coordinates import ra_inflation, unit_vectors
+from trap_ops.science.deconvolution import deconvolve
 from trap_ops.science.forced_fits import ForcedFits
 from trap_ops.science.measurement import Measurements
 from trap_ops.science.sky_plane import SkyMeasurements, to_sky
@@ -31,7 +32,11 @@ def systematic_error_arcsec(setting: str | float, beam_semimajor_deg: float) -> 
 
 
 def blind_sources(
-    measurements: Measurements, wcs: WCS, ew_sys_err_arcsec: float, ns_sys_err_arcsec: float
+    measurements: Measurements,
+    wcs: WCS,
+    beam_covariance_px: FloatArray,
+    ew_sys_err_arcsec: float,
+    ns_sys_err_arcsec: float,
 ) -> Sources:
     """Place blind measurements on the sky, in canonical order (dec, then ra).
 
@@ -45,8 +50,16 @@ def blind_sources(
         measurements.shape_covariance,
     )
     not_fitted = (measurements.flags & Flag.NOT_FITTED) > 0
+    intrinsic = to_sky(
+        wcs,
+        measurements.x,
+        measurements.y,
+        measurements.position_covariance,
+        deconvolve(measurements.shape_covariance, beam_covariance_px),
+    )
     sources = _sources(
         sky,
+        intrinsic,
         ew_sys_err_arcsec,
         ns_sys_err_arcsec,
         peak_jy=measurements.peak,
@@ -93,9 +106,11 @@ def forced_sources(
     significance = np.maximum(np.abs(fits.peak / fits.peak_err), 1.0)
     shape = np.broadcast_to(beam_covariance_px, (n, 2, 2))
     sky = to_sky(wcs, x, y, shape / significance[:, None, None] ** 2, shape)
+    point = to_sky(wcs, x, y, shape, np.zeros_like(shape))
     exact = SkyMeasurements(**{**vars(sky), "ra_deg": ra_deg, "dec_deg": dec_deg})
     return _sources(
         exact,
+        point,
         ew_sys_err_arcsec,
         ns_sys_err_arcsec,
         peak_jy=fits.peak,
@@ -117,6 +132,7 @@ def forced_sources(
 
 def _sources(
     sky: SkyMeasurements,
+    intrinsic: SkyMeasurements,
     ew_sys_err_arcsec: float,
     ns_sys_err_arcsec: float,
     **measured: npt.NDArray[np.generic],
@@ -140,5 +156,10 @@ def _sources(
         semimajor_arcsec=sky.semimajor_arcsec,
         semiminor_arcsec=sky.semiminor_arcsec,
         pa_deg=sky.pa_deg,
+        deconvolved_semimajor_arcsec=intrinsic.semimajor_arcsec,
+        deconvolved_semiminor_arcsec=intrinsic.semiminor_arcsec,
+        deconvolved_pa_deg=np.where(
+            intrinsic.semimajor_arcsec > intrinsic.semiminor_arcsec, intrinsic.pa_deg, np.nan
+        ),
         **measured,  # type: ignore[arg-type]
     )

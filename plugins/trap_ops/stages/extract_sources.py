@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from trap_ops.errors import ImageError
 from trap_ops.images.reading import read_registered
-from trap_ops.records.images import Coverage, ImageRow, NoiseModel, RejectReason, Verdict
+from trap_ops.records.images import Coverage, ImageRow, RejectReason, Verdict
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sources import Sources
 from trap_ops.science.coverage import make_coverage
-from trap_ops.science.extraction import extract
+from trap_ops.science.extraction import Extraction, extract
 from trap_ops.science.geometry import pixel_beam
+from trap_ops.science.sky_plane import circles_mask
 from trap_ops.science.sources import blind_sources, systematic_error_arcsec
 from trap_ops.stages.context import StageContext, input_hash, stage
 from trap_ops.store import detections, images
@@ -49,7 +50,7 @@ def extract_sources(
 def _extract_one(context: StageContext, row: ImageRow, key: str) -> int:
     started = time.perf_counter()
     try:
-        sources, noise, coverage = _measure(context, row)
+        sources, extraction, coverage = _measure(context, row)
     except ImageError as error:
         seconds = time.perf_counter() - started
         again = "" if error.passing else key
@@ -65,7 +66,6 @@ def _extract_one(context: StageContext, row: ImageRow, key: str) -> int:
             save_outcomes(connection, context.run.dataset, context.run.id, [outcome])
         logger.warning("%s rejected: %s", row.shown_name, error)
         return 0
-    settings = context.run.configuration.extraction
     with context.store.write() as connection:
         detections.delete_blind(connection, row.id)
         if row.verdict != ACCEPTED:  # It was rejected here before, when its file was away.
@@ -74,10 +74,10 @@ def _extract_one(context: StageContext, row: ImageRow, key: str) -> int:
         images.set_noise(
             connection,
             row.id,
-            noise,
+            extraction.noise,
             coverage,
-            settings.detection_threshold_sigma,
-            settings.analysis_threshold_sigma,
+            extraction.detection_sigma,
+            extraction.analysis_sigma,
         )
         seconds = time.perf_counter() - started
         outcome = Outcome(STAGE, str(row.id), row.id, DONE, key, seconds=seconds)
@@ -86,11 +86,12 @@ def _extract_one(context: StageContext, row: ImageRow, key: str) -> int:
     return len(sources)
 
 
-def _measure(context: StageContext, row: ImageRow) -> tuple[Sources, NoiseModel, Coverage]:
+def _measure(context: StageContext, row: ImageRow) -> tuple[Sources, Extraction, Coverage]:
     settings = context.run.configuration.extraction
     image = read_registered(row, context.run.configuration.images, context.access)
     beam = pixel_beam(image.beam, image.pixel_matrix_deg)
-    extraction = extract(image.pixels, beam, settings)
+    excluded = circles_mask(image.wcs, image.pixels.shape, settings.circles)
+    extraction = extract(image.pixels, beam, settings, excluded=excluded)
     if extraction is None:
         msg = (
             f"{row.shown_name}: no part of it has noise to measure sources against (too few valid "
@@ -100,10 +101,11 @@ def _measure(context: StageContext, row: ImageRow) -> tuple[Sources, NoiseModel,
     sources = blind_sources(
         extraction.measurements,
         image.wcs,
+        beam,
         systematic_error_arcsec(settings.ew_sys_err_arcsec, row.beam_semimajor_deg),
         systematic_error_arcsec(settings.ns_sys_err_arcsec, row.beam_semimajor_deg),
     )
-    return sources, extraction.noise, make_coverage(extraction.mask, beam, image.wcs)
+    return sources, extraction, make_coverage(extraction.mask, beam, image.wcs)
 
 
 def _input_hash(context: StageContext, row: ImageRow) -> str:

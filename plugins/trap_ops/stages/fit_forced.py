@@ -20,7 +20,7 @@ from trap_ops.science.beam import fwhm_of_covariance
 from trap_ops.science.forced_fits import fit_positions, upper_limits
 from trap_ops.science.geometry import pixel_beam
 from trap_ops.science.masks import blank_pixels
-from trap_ops.science.sky_plane import to_pixels
+from trap_ops.science.sky_plane import circles_mask, to_pixels
 from trap_ops.science.sources import forced_sources, systematic_error_arcsec
 from trap_ops.stages.context import StageContext, input_hash, stage
 from trap_ops.store import detections, forced_fits, images
@@ -67,6 +67,7 @@ def measure_in_pixels(
     beam = pixel_beam(image.beam, image.pixel_matrix_deg)
     x, y = to_pixels(image.wcs, requests.ra_deg, requests.dec_deg)
     blank = blank_pixels(image.pixels, fwhm_of_covariance(beam))
+    blank |= circles_mask(image.wcs, image.pixels.shape, settings.circles)
     fits = fit_positions(
         image.pixels,
         blank,

@@ -9,7 +9,7 @@ from scipy import ndimage
 from trap_ops.records.images import NoiseGrid
 from trap_ops.science.detection import find_islands, find_peaks, rms_range, threshold
 from trap_ops.science.extraction import source_mask
-from trap_ops.simulate.series import add_gaussians
+from trap_ops.science.model_image import add_gaussians
 
 FLAT = NoiseGrid(np.zeros((1, 1)), np.ones((1, 1)), 16.0, 16.0, 32.0, 32.0)
 BEAM = np.eye(2) * 2.5**2

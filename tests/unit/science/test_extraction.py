@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from trap_ops.config.model import ExtractionConfig
+from trap_ops.records.images import NoiseGrid
 from trap_ops.records.sources import Flag
 from trap_ops.science.beam import beam_covariance
+from trap_ops.science.detection import find_islands, find_peaks
 from trap_ops.science.extraction import Extraction, extract
+from trap_ops.science.model_image import add_gaussians
 from trap_ops.simulate.noise import correlated_noise
-from trap_ops.simulate.series import add_gaussians
 
 BEAM = beam_covariance(7.0, 5.0, 30.0, [[-1.0, 0.0], [0.0, 1.0]])
 SIZE = 384
@@ -215,3 +217,112 @@ def test_a_source_whose_axis_ends_in_a_hole_is_discarded(corner: tuple[int, int]
     found = extract(data, beam, CONFIG)
     assert found is not None
     assert len(found.measurements) == 0
+
+
+def test_islands_are_listed_with_their_components() -> None:
+    data = correlated_noise((200, 240), BEAM, "natural", np.random.default_rng(3))
+    x, y = np.array([60.2, 66.9, 180.1]), np.array([70.4, 72.0, 120.8])
+    add_gaussians(data, x, y, np.array([90.0, 60.0, 40.0]), BEAM)
+    made = run(data)
+    islands = made.islands
+    assert islands.n_components.tolist() == [2, 1]
+    assert made.measurements.island.tolist() == [0, 0, 1]
+    np.testing.assert_allclose(islands.x, [62.9, 180.1], atol=0.5)
+    np.testing.assert_allclose(islands.y, [71.0, 120.8], atol=0.5)
+    # The light below three sigma is missing.
+    np.testing.assert_allclose(islands.flux, [150.0, 40.0], rtol=0.12)
+    assert (islands.flux < [150.0, 40.0]).all()
+    rows = slice(islands.y_min[1], islands.y_max[1] + 1)
+    brightest = data[rows, islands.x_min[1] : islands.x_max[1] + 1]
+    background = made.noise.grid.background.mean()
+    assert islands.peak[1] == pytest.approx(brightest.max() - background, abs=0.3)
+    assert islands.n_pixels[1] <= brightest.size
+
+
+def test_pixels_that_touch_at_a_corner_are_one_island_or_two() -> None:
+    grid = NoiseGrid(np.zeros((1, 1)), np.ones((1, 1)), 0.0, 0.0, 1.0, 1.0)
+    data = np.zeros((8, 8), dtype=np.float32)
+    data[2, 2], data[3, 3] = 20.0, 30.0
+    for connectivity, n in ((8, 1), (4, 2)):
+        islands = find_islands(data, data > 3.0, grid, 8.0, connectivity)
+        assert islands.labels.max() == n
+        peaks = find_peaks(data, islands, grid, 8.0)
+        assert len(peaks) == n
+        assert peaks.island.tolist() == list(range(n))
+
+
+def test_negative_sources_are_those_of_the_negative_image() -> None:
+    data = correlated_noise((200, 240), BEAM, "natural", np.random.default_rng(3)) + np.float32(0.5)
+    x, y = np.array([60.2, 150.9, 180.1]), np.array([70.4, 40.0, 150.8])
+    add_gaussians(data, x, y, np.array([90.0, -60.0, -40.0]), BEAM)
+    config = CONFIG.model_copy(update={"negative": True})
+    made, turned = extract(data, BEAM, config), extract(-data, BEAM, config)
+    assert made is not None
+    assert turned is not None
+    found = made.measurements
+    np.testing.assert_allclose(found.x, x, atol=0.3)
+    np.testing.assert_allclose(found.peak, [90.0, -60.0, -40.0], atol=4.0)
+    assert (found.flags & Flag.NEGATIVE > 0).tolist() == [False, True, True]
+    assert (found.peak_err > 0).all()
+    assert (found.snr > 0).all()
+    assert found.island.tolist() == [0, 1, 2]
+    assert (np.sign(made.islands.flux) == [1, -1, -1]).all()
+    order = [2, 0, 1]
+    np.testing.assert_allclose(-turned.measurements.peak[order], found.peak, rtol=1e-6)
+    np.testing.assert_allclose(turned.measurements.x[order], found.x, atol=1e-6)
+    assert len(run(data).measurements) == 1
+
+
+def test_sources_of_one_image_are_measured_in_another() -> None:
+    """A deep image says where, this one how bright: also what is below its own threshold."""
+    rng = np.random.default_rng(3)
+    deep, data = (correlated_noise((200, 240), BEAM, "natural", rng) for _ in range(2))
+    x, y = np.array([60.2, 180.1]), np.array([70.4, 120.8])
+    add_gaussians(deep, x, y, np.array([90.0, 60.0]), BEAM)
+    add_gaussians(data, x, y, np.array([30.0, 5.0]), BEAM)
+    made = extract(data, BEAM, CONFIG, detection_image=deep)
+    assert made is not None
+    found = made.measurements
+    assert len(found) == 2
+    assert (abs(found.peak - [30.0, 5.0]) < 4 * found.peak_err).all()
+    np.testing.assert_allclose(found.snr, [90.0, 60.0], atol=5.0)
+    blank = deep.copy()
+    blank[100:] = np.nan
+    made = extract(data, BEAM, CONFIG, detection_image=blank)
+    assert made is not None
+    assert len(made.measurements) == 1
+
+
+def test_excluded_pixels_hold_no_source() -> None:
+    data = correlated_noise((200, 240), BEAM, "natural", np.random.default_rng(3))
+    add_gaussians(data, np.array([60.2, 180.1]), np.array([70.4, 120.8]), np.full(2, 50.0), BEAM)
+    excluded = np.zeros(data.shape, dtype=bool)
+    excluded[:, :100] = True
+    made = extract(data, BEAM, CONFIG, excluded=excluded)
+    assert made is not None
+    assert made.mask[excluded].all()
+    np.testing.assert_allclose(made.measurements.x, [180.1], atol=0.5)
+
+
+def test_a_false_detection_rate_holds() -> None:
+    """Of the pixels above the threshold at most that share is noise; and it is not far from it."""
+    rng = np.random.default_rng(11)
+    rate, false, all_above = 0.1, 0, 0
+    config = CONFIG.model_copy(update={"false_detection_rate": rate})
+    for _ in range(8):
+        data = rng.standard_normal((256, 256)).astype(np.float32)
+        sky = np.zeros_like(data)
+        x, y = rng.uniform(12, 244, (2, 60))
+        add_gaussians(sky, x, y, rng.uniform(4.0, 15.0, 60), BEAM)
+        made = extract(data + sky, BEAM, config)
+        assert made is not None
+        assert 2.5 < made.detection_sigma < 5.0
+        assert made.analysis_sigma <= made.detection_sigma
+        above = (data + sky > made.detection_sigma) & ~made.mask
+        false += int((above & (sky < 0.1)).sum())
+        all_above += int(above.sum())
+    assert all_above > 1000
+    assert false / all_above < rate
+    empty = extract(rng.standard_normal((256, 256)).astype(np.float32), BEAM, config)
+    assert empty is not None
+    assert len(empty.measurements) == 0

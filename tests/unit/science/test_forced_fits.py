@@ -13,9 +13,9 @@ from trap_ops.science.component_fits import HELD_RADIUS_FWHM
 from trap_ops.science.footprints import make_footprint
 from trap_ops.science.forced_fits import ForcedFits, fit_positions, upper_limits
 from trap_ops.science.masks import blank_pixels
+from trap_ops.science.model_image import add_gaussians
 from trap_ops.science.noise import gaussian_autocorrelation
 from trap_ops.simulate.noise import NoiseKind, correlated_noise
-from trap_ops.simulate.series import add_gaussians
 
 BEAM = beam_covariance(7.0, 5.0, 30.0, [[-1.0, 0.0], [0.0, 1.0]])
 SIZE = 512

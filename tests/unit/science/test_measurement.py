@@ -13,9 +13,9 @@ from trap_ops.science import component_fits
 from trap_ops.science.beam import beam_covariance
 from trap_ops.science.detection import Peaks, find_islands, find_peaks, threshold
 from trap_ops.science.measurement import Measurements, measure_peaks
+from trap_ops.science.model_image import add_gaussians
 from trap_ops.science.noise import gaussian_autocorrelation
 from trap_ops.simulate.noise import correlated_noise
-from trap_ops.simulate.series import add_gaussians
 
 BEAM = beam_covariance(7.0, 5.0, 30.0, [[-1.0, 0.0], [0.0, 1.0]])
 SIZE = 256
@@ -48,7 +48,8 @@ def measure(
 ) -> Measurements:
     return measure_peaks(
         data, mask, grid, peaks, BEAM, gaussian_autocorrelation(BEAM, 1.0),
-        analysis_sigma=3.0, force_beam=force_beam, resolved_limit_sigma=4.0,
+        detection_sigma=8.0, analysis_sigma=3.0, force_beam=force_beam,
+        resolved_limit_sigma=4.0,
     )  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def test_where_no_fit_is_possible_the_peak_pixel_speaks(force_beam: bool) -> Non
     mask[50:71, 50:71] = True
     mask[60, 60] = False
     found = measure(data, peaks_at(data, [(60, 60), (180, 180)]), mask, force_beam=force_beam)
-    assert found.flags.tolist() == [Flag.NOT_FITTED | Flag.EDGE, 0]
+    assert found.flags.tolist() == [Flag.NOT_FITTED | Flag.EDGE | Flag.MASKED, 0]
     assert (found.x[0], found.y[0]) == (60.0, 60.0)
     assert found.peak[0] == found.flux[0] == pytest.approx(50.0, abs=1e-4)
     assert (found.peak_err[0], found.flux_err[0]) == (1.0, 2.0)
@@ -176,9 +177,12 @@ def test_units_of_the_image_change_nothing_but_units(force_beam: bool) -> None:
         np.testing.assert_allclose(getattr(other, name), wanted, rtol=1e-4, err_msg=name)
 
 
-def test_what_is_no_single_source_is_a_poor_fit() -> None:
-    data = sky([(100.0, 100.0, 300.0), (104.0, 103.0, 300.0), (200.0, 100.0, 300.0)])
-    found = measure(data, peaks_at(data, [(102, 101), (200, 100)]))
+def test_what_is_no_source_is_a_poor_fit() -> None:
+    """A square patch is neither a beam nor a Gaussian nor two beams."""
+    data = sky([(200.0, 100.0, 300.0)])
+    data[95:106, 95:106] += 300.0
+    found = measure(data, peaks_at(data, [(100, 100), (200, 100)]))
+    assert len(found) == 2
     assert found.flags[0] & Flag.POOR_FIT
     assert not found.flags[1]
     assert found.reduced_chisq[0] > 100 * found.reduced_chisq[1]
@@ -243,8 +247,9 @@ def test_the_footprint_grows_with_the_source() -> None:
     used = component_fits.fit_components(
         component_fits.Scene(
             data=data, mask=None, peaks=peaks, beam=BEAM,
-            correlation=gaussian_autocorrelation(BEAM, 1.0),
+            correlation=gaussian_autocorrelation(BEAM, 1.0), grid=GRID,
             background=np.full(len(peaks), 2.0), rms=np.ones(len(peaks)),
+            split=np.zeros(len(peaks), dtype=bool),
             group=np.arange(len(peaks)), analysis_sigma=3.0,
         ),
         shape_free=True,

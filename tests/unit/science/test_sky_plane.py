@@ -8,7 +8,7 @@ from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 
 from trap_ops.science.beam import FWHM_PER_SIGMA, beam_covariance
-from trap_ops.science.sky_plane import to_pixels, to_sky
+from trap_ops.science.sky_plane import circles_mask, to_pixels, to_sky
 
 STEP_DEG = 5.0 / 3600.0
 
@@ -160,3 +160,18 @@ def test_half_widths_are_at_half_maximum() -> None:
     shape = np.eye(2) * 9.0
     sky = to_sky(IMAGES["equator"], np.array([512.0]), np.array([512.0]), ROUND, shape[None])
     assert sky.semimajor_arcsec[0] == pytest.approx(3.0 * FWHM_PER_SIGMA / 2.0 * 5.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_circles_hold_the_pixels_that_are_near_their_centres(name: str) -> None:
+    wcs = IMAGES[name]
+    ra, dec = (float(value) for value in wcs.wcs_pix2world(300.0, 620.0, 0))
+    radius = 40.0 * STEP_DEG
+    mask = circles_mask(wcs, (700, 640), [(ra, dec, radius), ((ra + 180.0) % 360.0, -dec, 1.0)])
+    y, x = np.mgrid[500:700, 200:400]
+    pixels = SkyCoord(*wcs.wcs_pix2world(x.ravel(), y.ravel(), 0), unit="deg")
+    near = pixels.separation(SkyCoord(ra, dec, unit="deg")).deg.reshape(x.shape)
+    clear = abs(near - radius) > 1e-9
+    assert (mask[500:, 200:400] == (near < radius))[clear].all()
+    assert mask.sum() == mask[500:, 200:400].sum() > 1000
+    assert not circles_mask(wcs, (20, 30), []).any()

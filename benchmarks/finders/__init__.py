@@ -1,0 +1,1 @@
+"""Source finders as processes to measure, each in its own environment; see ``catalogue.py``."""

@@ -1,0 +1,241 @@
+"""``trap-manage find``: the sources of images, without a dataset."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from rich.measure import Measurement
+from rich.table import Table as ShownTable
+
+from trap_ops.commands.environment import image_access
+from trap_ops.commands.inspect_images import Configurations, add_configuration
+from trap_ops.commands.summary import make_console
+from trap_ops.errors import ConfigError, ImageError
+from trap_ops.export.report import safe_name
+from trap_ops.export.source_maps import MAPS, as_fits_image, make_map
+from trap_ops.export.source_table import (
+    as_csv,
+    as_fits,
+    as_regions,
+    as_votable,
+    source_table,
+)
+from trap_ops.images.access import Access
+from trap_ops.images.discovery import absolute_input, find_files
+from trap_ops.images.reading import read_headers, read_image
+from trap_ops.records.images import ImageFile
+from trap_ops.records.names import one_line
+from trap_ops.records.sources import Sources
+from trap_ops.science.extraction import extract
+from trap_ops.science.geometry import pixel_beam
+from trap_ops.science.sky_plane import circles_mask
+from trap_ops.science.sources import blind_sources, systematic_error_arcsec
+
+# Format, its option, and what writes it.
+_FORMATS: tuple[tuple[str, str, Callable[[Table], bytes]], ...] = (
+    ("csv", "CSV", as_csv),
+    ("votable", "VOTable", as_votable),
+    ("fits", "FITS table", as_fits),
+    ("regions", "DS9 regions", as_regions),
+)
+_SHOWN = ("ra", "decl", "f_peak", "f_peak_err", "f_int", "f_int_err", "det_sigma", "flag_words")
+
+
+def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "find",
+        help="find and measure the sources of images, without a dataset",
+        description="Find and measure the sources of images as a run would, and show them or write "
+        "them into files. No database is used, and no quality check is made. Exit status 1 if an "
+        "image cannot be used.",
+    )
+    parser.add_argument("images", nargs="+", help="as `run` takes them")
+    for name, title, _ in _FORMATS:
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write a {title}")
+    parser.add_argument(
+        "--maps",
+        type=Path,
+        metavar="DIRECTORY",
+        help=f"write {', '.join(MAPS)} of each image there, as FITS",
+    )
+    parser.add_argument(
+        "--detection-image",
+        metavar="FILE",
+        help="find the sources in this image, and measure them in the others: equal pixels, place "
+        "on the sky and beam",
+    )
+    add_configuration(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Find sources; show or write them."""
+    configurations = Configurations(arguments.config, arguments.set)
+    settings = configurations.images
+    access = image_access()
+    inputs = [absolute_input(item) for item in arguments.images]
+    found = find_files(inputs, settings.suffixes, settings.data_roots, access)
+    access = access.below(settings.data_roots)
+    detection = None
+    if arguments.detection_image:
+        detection = _detection_pixels(arguments.detection_image, configurations, access)
+    failed = [error for _, error in found.refused]
+    parts: list[tuple[str, Sources]] = []
+    for number, location in enumerate(found.paths, 1):
+        _show_progress(number, len(found.paths))
+        try:
+            images = read_headers(location, configurations.rules_of, access)
+            parts += [
+                _find(image, configurations, access, detection, arguments.maps) for image in images
+            ]
+        except ImageError as error:
+            failed.append(error)
+    table = source_table(parts)
+    _write(arguments, table)
+    for problem in failed:
+        print(f"trap-manage: {one_line(problem.message)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _find(
+    image: ImageFile,
+    configurations: Configurations,
+    access: Access,
+    detection: np.ndarray[Any, np.dtype[np.float32]] | None,
+    maps: Path | None,
+) -> tuple[str, Sources]:
+    """Name and sources of an image."""
+    whole = configurations.of_telescope(image.telescope)[1]
+    settings = whole.extraction
+    opened = read_image(image.path, image.plane, whole.images, access)
+    name = f"{image.file_name}[{image.plane.label}]" if image.plane.label else image.file_name
+    if detection is not None and detection.shape != opened.pixels.shape:
+        msg = (
+            f"{name}: has {opened.pixels.shape[1]} x {opened.pixels.shape[0]} pixels, and the "
+            f"detection image has {detection.shape[1]} x {detection.shape[0]}; they must be equal"
+        )
+        raise ImageError(msg, reason="detection image")
+    beam = pixel_beam(opened.beam, opened.pixel_matrix_deg)
+    extraction = extract(
+        opened.pixels,
+        beam,
+        settings,
+        excluded=circles_mask(opened.wcs, opened.pixels.shape, settings.circles),
+        detection_image=detection,
+    )
+    if extraction is None:
+        msg = (
+            f"{name}: no part of it has noise to measure sources against (too few valid pixels "
+            "inside margin and radius, or all of them equal)"
+        )
+        raise ImageError(msg, reason="no noise")
+    semimajor_deg = opened.beam.bmaj_deg / 2.0
+    sources = blind_sources(
+        extraction.measurements,
+        opened.wcs,
+        beam,
+        systematic_error_arcsec(settings.ew_sys_err_arcsec, semimajor_deg),
+        systematic_error_arcsec(settings.ns_sys_err_arcsec, semimajor_deg),
+    )
+    if maps is not None:
+        for kind in MAPS:
+            made = as_fits_image(make_map(kind, opened.pixels, extraction), opened.wcs, opened.beam)
+            _save(maps / f"{safe_name(name)}.{kind}.fits", made)
+    return name, sources
+
+
+def _detection_pixels(
+    text: str, configurations: Configurations, access: Access
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Pixels of the image that sources are found in.
+
+    Raises
+    ------
+    ConfigError
+        If it is not one image that can be used.
+    """
+    settings = configurations.images
+    found = find_files([absolute_input(text)], settings.suffixes, access.data_roots, access)
+    if len(found.paths) != 1:
+        msg = f"--detection-image {one_line(text)} is {len(found.paths)} files; give one"
+        raise ConfigError(msg)
+    try:
+        images = read_headers(found.paths[0], configurations.rules_of, access)
+        if len(images) != 1:
+            msg = f"--detection-image {one_line(text)} has {len(images)} planes; choose one"
+            raise ConfigError(msg)
+        rules = configurations.rules_of(images[0].telescope)
+        return read_image(images[0].path, images[0].plane, rules, access).pixels
+    except ImageError as error:
+        msg = f"--detection-image cannot be used: {error.message}"
+        raise ConfigError(msg) from error
+
+
+def _write(arguments: argparse.Namespace, table: Table) -> None:
+    """Write the files that are wanted; show the table if there are none."""
+    written = [
+        (path, write(table))
+        for name, _, write in _FORMATS
+        if (path := getattr(arguments, name)) is not None
+    ]
+    for path, content in written:
+        _save(path, content)
+    if not written and arguments.maps is None:
+        _show(table)
+    images = len(set(table["image"].tolist()))
+    print(f"{len(table)} sources in {images} images with sources", file=sys.stderr)
+
+
+def _save(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_bytes(content)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        msg = f"{one_line(str(path))} cannot be written: {error.strerror}; name another file"
+        raise ConfigError(msg) from error
+
+
+def _show(table: Table) -> None:
+    console = make_console()
+    shown = ShownTable(box=None, pad_edge=False, header_style="bold")
+    for name in ("image", *_SHOWN):
+        shown.add_column(name, no_wrap=True)
+    for row in table:
+        numbers = [_number(name, row[name]) for name in _SHOWN[:-1]]
+        shown.add_row(one_line(str(row["image"])), *numbers, str(row["flag_words"]))
+    wanted = Measurement.get(console, console.options.update(width=10_000), shown).maximum
+    console.width = max(console.width, wanted)
+    console.print(shown, highlight=False)
+
+
+def _number(name: str, value: float) -> str:
+    if name in {"ra", "decl"}:
+        return f"{value:.5f}"
+    return f"{value:.4g}"
+
+
+def _show_progress(number: int, total: int) -> None:
+    if total > 1 and sys.stderr.isatty():
+        end = "\r\033[K" if number == total else ""
+        sys.stderr.write(f"\r\033[K  image {number} of {total}{end}")
+        sys.stderr.flush()
