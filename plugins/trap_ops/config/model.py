@@ -246,6 +246,11 @@ class ForcedFitsConfig(Section):
         "none",
         description='Stop after so many images without a detection (all bands count); "none".',
     )
+    joint: bool = Field(
+        False,
+        description="Fit positions together that are less than two beams apart. Then results "
+        "depend on which positions are fitted in one go.",
+    )
     upper_limit_sigma: float = Field(
         3.0,
         gt=0,

@@ -16,12 +16,21 @@ from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask, Words
 from trap_ops.records.images import NoiseModel
 from trap_ops.science.background import noise_at
 from trap_ops.science.beam import area_of_covariance
-from trap_ops.science.component_fits import HELD_RADIUS_FWHM
-from trap_ops.science.footprints import Footprint, make_footprint
+from trap_ops.science.component_fits import HELD_RADIUS_FWHM, stamp_correlation
+from trap_ops.science.footprints import (
+    MAX_GROUP,
+    Footprint,
+    cut_stamps,
+    group_components,
+    make_footprint,
+)
 from trap_ops.science.noise import correlation_at
 
 # Positions are measured in chunks of so many footprint pixels, which bounds memory for any beam.
 _CHUNK_PIXELS = 1 << 17
+# Positions whose templates are more alike than this (least eigenvalue of their products over the
+# trace: about a tenth of a beam) are one.
+_LEAST_APART = 1e-3
 # Offsets (y, x) of the pixels that a measurement cannot do without.
 _NEAREST = np.mgrid[-1:2, -1:2]
 
@@ -73,6 +82,7 @@ def fit_positions(
     *,
     margin_px: int,
     radius_px: float,
+    joint: bool = False,
 ) -> ForcedFits:
     """Measure the peak of a point source at each position.
 
@@ -88,6 +98,9 @@ def fit_positions(
     beam_covariance_px : array_like, (2, 2)
     margin_px, radius_px : int, float
         As in :func:`trap_ops.science.masks.pixel_mask`.
+    joint : bool
+        Fit positions together that are less than two beams apart, at most five: then none has light
+        of the others, but its flux depends on which other positions there are.
 
     Notes
     -----
@@ -107,9 +120,72 @@ def fit_positions(
         )
         for i in range(0, max(len(xs), 1), step)
     ]  # fmt: skip
-    return ForcedFits(
+    fits = ForcedFits(
         **{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
     )
+    if joint:
+        _fit_together(data, blank, xs, ys, noise, beam, fits, margin_px, radius_px)
+    return fits
+
+
+def _fit_together(
+    data: Image,
+    blank: Mask,
+    x: FloatArray,
+    y: FloatArray,
+    noise: NoiseModel,
+    beam: FloatArray,
+    fits: ForcedFits,
+    margin_px: int,
+    radius_px: float,
+) -> None:
+    """Replace peaks and errors of positions near each other by those of fits of all of them.
+
+    Positions that cannot be told apart keep what they have.
+    """
+    fitted = np.flatnonzero(fits.reason == NoFit.FITTED.value)
+    group = group_components(x[fitted], y[fitted], beam)
+    size = np.bincount(group)
+    order = np.argsort(group, kind="stable")
+    first = np.cumsum(size) - size
+    inverse = np.linalg.inv(beam)
+    for k in range(2, MAX_GROUP + 1):
+        footprint = make_footprint(beam, HELD_RADIUS_FWHM, k)
+        # The correlation of the pixels is the larger part of the memory.
+        step = max(1, _CHUNK_PIXELS // (k * len(footprint)) ** 2)
+        groups = np.flatnonzero(size == k)
+        for begin in range(0, len(groups), step):
+            chosen = first[groups[begin : begin + step], None] + np.arange(k)
+            members = fitted[order[chosen]]
+            column, row = (np.rint(axis[members]).astype(np.intp) for axis in (x, y))
+            cut = cut_stamps(
+                data, blank, footprint, column, row, fits.background[members],
+                fits.rms[members], beam,
+            )  # fmt: skip
+            # Places of clipped pixels have no weight.
+            allowed = _allowed(cut.column, cut.row, data.shape, margin_px, radius_px)
+            stamps = cut.stamps
+            u = stamps.x[:, None, :] - (x[members] - column[:, :1])[:, :, None]
+            v = stamps.y[:, None, :] - (y[members] - row[:, :1])[:, :, None]
+            exponent = inverse[0, 0] * u * u + 2.0 * inverse[0, 1] * u * v + inverse[1, 1] * v * v
+            template = np.exp(-0.5 * exponent) * (stamps.weight * allowed)[:, None, :]
+            normal = template @ template.swapaxes(1, 2)
+            apart = np.linalg.eigvalsh(normal)[:, 0] > _LEAST_APART * np.trace(
+                normal, axis1=1, axis2=2
+            )
+            if not apart.any():
+                continue
+            template, normal, members = template[apart], normal[apart], members[apart]
+            inverse_normal = np.linalg.inv(normal)
+            value = (template @ stamps.value[apart, :, None])[:, :, 0]
+            peak = (inverse_normal @ value[:, :, None])[:, :, 0]
+            correlation = stamp_correlation(noise.correlation, stamps.take(apart), k)
+            middle = (template @ correlation) @ template.swapaxes(1, 2)
+            covariance = inverse_normal @ middle @ inverse_normal
+            variance = np.einsum("bii->bi", covariance)
+            unit = cut.rms[apart, None]
+            fits.peak[members] = peak * unit
+            fits.peak_err[members] = np.sqrt(np.maximum(variance, 0.0)) * unit
 
 
 def _fit_chunk(

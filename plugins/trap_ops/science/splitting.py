@@ -38,7 +38,7 @@ class _Roughly(TypedDict):
 
 
 # Components are tried from this significance of being wider than the beam on.
-_TRIED_SIGMA = 2.5
+_TRIED_SIGMA = 3.0
 # Two beams must be better than one Gaussian by so many sigma of what noise does to the difference.
 _BETTER_SIGMA = 1.0
 # Three must be so much better, as they have three parameters more.

@@ -77,6 +77,7 @@ def measure_in_pixels(
         beam,
         margin_px=settings.margin_px,
         radius_px=settings.radius_px,
+        joint=context.run.configuration.forced_fits.joint,
     )
     sources = forced_sources(
         fits,
