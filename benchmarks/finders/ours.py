@@ -30,6 +30,7 @@ def load() -> Find:
             detection_threshold_sigma=5.0,
             analysis_threshold_sigma=3.0,
             margin_px=0,
+            split_blends=True,
             force_beam="held" in options,
         )
         made = extract(data, beam, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +143,28 @@ def test_completeness_is_one_four_sigma_above_the_threshold(fields: list[Field])
 def test_no_false_detection(fields: list[Field]) -> None:
     """In 14 megapixels of noise nothing reaches 8 sigma that is not there."""
     assert sum(int((~blind(field)["close"]).sum()) for field in fields) == 0
+
+
+def test_close_pairs_at_random_places_make_no_candidates(tmp_path: Path) -> None:
+    """In this sky pairs that are told apart in some images only would make a dozen."""
+    plan = SeriesPlan(seed=11)
+    paths = write_series(plan, tmp_path / "images")
+    url = f"sqlite:///{tmp_path / 'results.db'}"
+    local.run(paths, "field", store_url=url, output_dir=tmp_path)
+    sources = json.loads((tmp_path / "images" / "truth.json").read_text())["sources"]
+    tree = cKDTree(unit_vectors([s["ra_deg"] for s in sources], [s["dec_deg"] for s in sources]))
+    store = Store(url)
+    with store.read() as connection:
+        rows = connection.execute(
+            select(runningcatalog.c.wm_ra, runningcatalog.c.wm_decl).join(
+                candidate, candidate.c.runcat == runningcatalog.c.id
+            )
+        ).all()
+    store.close()
+    found = tree.query(unit_vectors(*np.array(rows).T))[1]
+    wanted = [number for number, source in enumerate(sources) if source["kind"] != "steady"]
+    assert len(wanted) == 14
+    assert sorted(found) == wanted
 
 
 def test_candidates_are_the_variables_and_transients_and_nothing_else(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,7 @@ from trap_ops.images.reading import read_headers, read_image
 from trap_ops.records.images import ImageFile
 from trap_ops.records.names import one_line
 from trap_ops.records.sources import Sources
-from trap_ops.science.extraction import extract
-from trap_ops.science.geometry import pixel_beam
-from trap_ops.science.sky_plane import circles_mask
-from trap_ops.science.sources import blind_sources, systematic_error_arcsec
+from trap_ops.stages.extract_sources import find_sources
 
 # Format, its option, and what writes it.
 _FORMATS: tuple[tuple[str, str, Callable[[Table], bytes]], ...] = (
@@ -89,12 +87,17 @@ def run(arguments: argparse.Namespace) -> int:
         detection = _detection_pixels(arguments.detection_image, configurations, access)
     failed = [error for _, error in found.refused]
     parts: list[tuple[str, Sources]] = []
+    # Where base names repeat, the whole path tells files apart: in the table and in names of maps.
+    names = Counter(location.rsplit("/", 1)[-1] for location in found.paths)
     for number, location in enumerate(found.paths, 1):
         _show_progress(number, len(found.paths))
         try:
             images = read_headers(location, configurations.rules_of, access)
+            base = location.rsplit("/", 1)[-1]
+            file = base if names[base] == 1 else location
             parts += [
-                _find(image, configurations, access, detection, arguments.maps) for image in images
+                _find(image, file, configurations, access, detection, arguments.maps)
+                for image in images
             ]
         except ImageError as error:
             failed.append(error)
@@ -107,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _find(
     image: ImageFile,
+    file: str,
     configurations: Configurations,
     access: Access,
     detection: np.ndarray[Any, np.dtype[np.float32]] | None,
@@ -114,37 +118,15 @@ def _find(
 ) -> tuple[str, Sources]:
     """Name and sources of an image."""
     whole = configurations.of_telescope(image.telescope)[1]
-    settings = whole.extraction
     opened = read_image(image.path, image.plane, whole.images, access)
-    name = f"{image.file_name}[{image.plane.label}]" if image.plane.label else image.file_name
+    name = f"{file}[{image.plane.label}]" if image.plane.label else file
     if detection is not None and detection.shape != opened.pixels.shape:
         msg = (
             f"{name}: has {opened.pixels.shape[1]} x {opened.pixels.shape[0]} pixels, and the "
             f"detection image has {detection.shape[1]} x {detection.shape[0]}; they must be equal"
         )
         raise ImageError(msg, reason="detection image")
-    beam = pixel_beam(opened.beam, opened.pixel_matrix_deg)
-    extraction = extract(
-        opened.pixels,
-        beam,
-        settings,
-        excluded=circles_mask(opened.wcs, opened.pixels.shape, settings.circles),
-        detection_image=detection,
-    )
-    if extraction is None:
-        msg = (
-            f"{name}: no part of it has noise to measure sources against (too few valid pixels "
-            "inside margin and radius, or all of them equal)"
-        )
-        raise ImageError(msg, reason="no noise")
-    semimajor_deg = opened.beam.bmaj_deg / 2.0
-    sources = blind_sources(
-        extraction.measurements,
-        opened.wcs,
-        beam,
-        systematic_error_arcsec(settings.ew_sys_err_arcsec, semimajor_deg),
-        systematic_error_arcsec(settings.ns_sys_err_arcsec, semimajor_deg),
-    )
+    sources, extraction = find_sources(opened, name, whole.extraction, detection)
     if maps is not None:
         for kind in MAPS:
             made = as_fits_image(make_map(kind, opened.pixels, extraction), opened.wcs, opened.beam)

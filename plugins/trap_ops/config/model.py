@@ -196,6 +196,11 @@ class ExtractionConfig(Section):
     force_beam: bool = Field(
         True, description="Hold the beam's shape in the fit; else the shape is fitted."
     )
+    split_blends: bool = Field(
+        False,
+        description="Split components with one peak where several beams fit better. Each image "
+        "decides by itself, so that light curves of close pairs may jump.",
+    )
     resolved_threshold_sigma: float = Field(
         5.0, gt=0, description="Flag a source as resolved from this significance on."
     )

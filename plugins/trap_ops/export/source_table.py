@@ -14,7 +14,6 @@ from trap_ops.records.sources import Flag, Sources
 
 _DEG, _ARCSEC, _JY, _JY_BEAM, _PX = u.deg, u.arcsec, u.Jy, u.Jy / u.beam, u.pix
 
-
 # Name in the classic table extractedsource, attribute, unit, UCD, meaning.
 _COLUMNS: tuple[tuple[str, str, u.UnitBase | None, str, str], ...] = (
     ("ra", "ra_deg", _DEG, "pos.eq.ra;meta.main", "right ascension, ICRS"),
@@ -40,7 +39,7 @@ _COLUMNS: tuple[tuple[str, str, u.UnitBase | None, str, str], ...] = (
     ("resolved_sigma", "resolved_sigma", None, "stat.snr", "of being larger than the beam"),
     ("rms", "rms_jy", _JY_BEAM, "stat.stdev", "local rms"),
     ("background", "background_jy", _JY_BEAM, "instr.background", "local background"),
-    ("chisq", "chisq", None, "stat.fit.chi2", "squared residuals over rms"),
+    ("chisq", "chisq", None, "stat.fit.chi2", "sum of (residual / rms) squared"),
     ("reduced_chisq", "reduced_chisq", None, "stat.fit.chi2", "the same per independent pixel"),
     ("x_px", "x_px", _PX, "pos.cartesian.x;instr.det", "pixel, from 0"),
     ("y_px", "y_px", _PX, "pos.cartesian.y;instr.det", "pixel, from 0"),
@@ -96,10 +95,8 @@ def as_votable(table: Table) -> bytes:
 
 def as_fits(table: Table) -> bytes:
     """Return a table as a FITS binary table with units."""
-    plain = table.copy()
-    plain.meta.clear()
     buffer = io.BytesIO()
-    plain.write(buffer, format="fits")
+    table.write(buffer, format="fits")
     return buffer.getvalue()
 
 

@@ -234,6 +234,7 @@ def _measured(
         detection_sigma=search.detection_sigma,
         analysis_sigma=search.analysis_sigma,
         force_beam=config.force_beam,
+        split_blends=config.split_blends,
         resolved_limit_sigma=config.resolved_threshold_sigma,
     )
     kept = measurements.take(_axis_ends_valid(measurements, mask, data.shape))

@@ -85,6 +85,7 @@ def measure_peaks(
     detection_sigma: float,
     analysis_sigma: float,
     force_beam: bool,
+    split_blends: bool,
     resolved_limit_sigma: float,
 ) -> Measurements:
     """Fit Gaussians to all peaks, blended ones together.
@@ -104,6 +105,8 @@ def measure_peaks(
     force_beam : bool
         Report fluxes and positions with the beam's shape held; the free fit then only says which
         components are resolved.
+    split_blends : bool
+        Replace components that several beams fit better by these.
     resolved_limit_sigma : float
         Significance at which a component is flagged as resolved.
     """
@@ -126,7 +129,7 @@ def measure_peaks(
     free = fit_components(scene, shape_free=True, start=held)
     resolved_sigma = _resolved_significance(free, beam)
     changed = np.ones(len(peaks), dtype=bool)
-    for _ in range(MAX_GROUP - 1):
+    for _ in range(MAX_GROUP - 1 if split_blends else 0):
         split = split_components(scene, free, resolved_sigma, detection_sigma, changed)
         if split is None:
             break

@@ -43,10 +43,10 @@ _TRIED_SIGMA = 3.0
 _BETTER_SIGMA = 1.0
 # Three must be so much better, as they have three parameters more.
 _THREE_BETTER_SIGMA = 3.0
-# Starts of the fit: share of the flux of each beam. The last one of two is on either side in turn.
-_START_SHARES = ((0.5, 0.5), (0.77, 0.23), (0.23, 0.77), (1 / 3, 1 / 3, 1 / 3))
-# They are tried where one Gaussian leaves residuals of this significance.
+# Three are tried where one Gaussian leaves residuals of this significance.
 _THREE_TRIED_SIGMA = 4.0
+# Starts of the fit: share of the flux of each beam. The fainter one of two is on either side.
+_START_SHARES = ((0.5, 0.5), (0.77, 0.23), (0.23, 0.77), (1 / 3, 1 / 3, 1 / 3))
 # What is better shows long before a fit is exact, and what is split is fitted anew.
 _ROUGHLY: _Roughly = {"max_iterations": 12, "tolerance": 1e-4}
 _NEARLY: _Roughly = {"max_iterations": 30, "tolerance": 1e-6}

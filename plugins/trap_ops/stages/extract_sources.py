@@ -6,8 +6,11 @@ import logging
 import time
 from collections.abc import Sequence
 
+from trap_ops.config.model import ExtractionConfig
 from trap_ops.errors import ImageError
+from trap_ops.images.fits import OpenImage
 from trap_ops.images.reading import read_registered
+from trap_ops.records.arrays import Image
 from trap_ops.records.images import Coverage, ImageRow, RejectReason, Verdict
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sources import Sources
@@ -89,23 +92,56 @@ def _extract_one(context: StageContext, row: ImageRow, key: str) -> int:
 def _measure(context: StageContext, row: ImageRow) -> tuple[Sources, Extraction, Coverage]:
     settings = context.run.configuration.extraction
     image = read_registered(row, context.run.configuration.images, context.access)
+    sources, extraction = find_sources(image, row.shown_name, settings)
     beam = pixel_beam(image.beam, image.pixel_matrix_deg)
-    excluded = circles_mask(image.wcs, image.pixels.shape, settings.circles)
-    extraction = extract(image.pixels, beam, settings, excluded=excluded)
+    return sources, extraction, make_coverage(extraction.mask, beam, image.wcs)
+
+
+def find_sources(
+    image: OpenImage,
+    name: str,
+    settings: ExtractionConfig,
+    detection_image: Image | None = None,
+) -> tuple[Sources, Extraction]:
+    """Find and measure the sources of an image, and place them on the sky.
+
+    Parameters
+    ----------
+    image : OpenImage
+    name : str
+        For messages.
+    settings : ExtractionConfig
+    detection_image : numpy.ndarray of float32, (ny, nx), optional
+        See :func:`trap_ops.science.extraction.extract`.
+
+    Raises
+    ------
+    ImageError
+        If there is no noise to measure sources against.
+    """
+    beam = pixel_beam(image.beam, image.pixel_matrix_deg)
+    extraction = extract(
+        image.pixels,
+        beam,
+        settings,
+        excluded=circles_mask(image.wcs, image.pixels.shape, settings.circles),
+        detection_image=detection_image,
+    )
     if extraction is None:
         msg = (
-            f"{row.shown_name}: no part of it has noise to measure sources against (too few valid "
-            "pixels inside margin and radius, or all of them equal)"
+            f"{name}: no part of it has noise to measure sources against (too few valid pixels "
+            "inside margin and radius, or all of them equal)"
         )
         raise ImageError(msg, reason="no noise")
+    semimajor_deg = image.beam.bmaj_deg / 2.0
     sources = blind_sources(
         extraction.measurements,
         image.wcs,
         beam,
-        systematic_error_arcsec(settings.ew_sys_err_arcsec, row.beam_semimajor_deg),
-        systematic_error_arcsec(settings.ns_sys_err_arcsec, row.beam_semimajor_deg),
+        systematic_error_arcsec(settings.ew_sys_err_arcsec, semimajor_deg),
+        systematic_error_arcsec(settings.ns_sys_err_arcsec, semimajor_deg),
     )
-    return sources, extraction, make_coverage(extraction.mask, beam, image.wcs)
+    return sources, extraction
 
 
 def _input_hash(context: StageContext, row: ImageRow) -> str:

@@ -129,6 +129,20 @@ def test_a_bad_image_is_told_and_the_others_are_searched(
     assert {row["image"] for row in rows} == {"a.fits"}
 
 
+def test_images_of_equal_name_are_told_apart(tmp_path: Path) -> None:
+    for night, scale in (("one", 1.0), ("two", 0.5)):
+        (tmp_path / night).mkdir()
+        image(tmp_path / night / "a.fits", scale=scale)
+    maps, out = tmp_path / "maps", tmp_path / "all.csv"
+    words = ["find", str(tmp_path / "*" / "a.fits"), "--csv", str(out), "--maps", str(maps)]
+    assert main(words) == 0
+    assert {row["image"] for row in rows_of(out)} == {
+        str(tmp_path / night / "a.fits") for night in ("one", "two")
+    }
+    peaks = sorted(np.nanmax(fits.getdata(path)) for path in maps.glob("*.model.fits"))
+    np.testing.assert_allclose(peaks, [1.0, 2.0], atol=0.1)
+
+
 def test_sources_of_a_deep_image_are_measured_in_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

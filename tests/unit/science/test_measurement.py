@@ -48,7 +48,7 @@ def measure(
 ) -> Measurements:
     return measure_peaks(
         data, mask, grid, peaks, BEAM, gaussian_autocorrelation(BEAM, 1.0),
-        detection_sigma=8.0, analysis_sigma=3.0, force_beam=force_beam,
+        detection_sigma=8.0, analysis_sigma=3.0, force_beam=force_beam, split_blends=True,
         resolved_limit_sigma=4.0,
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from trap_ops.simulate.noise import correlated_noise
 BEAM = beam_covariance(7.0, 5.0, 30.0, [[-1.0, 0.0], [0.0, 1.0]])
 # Along a direction: a vector as long as the beam is wide there.
 ALONG = np.linalg.cholesky(BEAM) * FWHM_PER_SIGMA
-CONFIG = ExtractionConfig(margin_px=0)
+CONFIG = ExtractionConfig(margin_px=0, split_blends=True)
 KINDS = pytest.mark.parametrize("force_beam", [True, False])
 CENTRE = np.array([100.3, 90.8])
 
