@@ -18,8 +18,8 @@ from trap_ops.science.gaussian_fit import (
     N_FREE,
     N_HELD,
     Stamps,
-    amplitude_bias,
     fit_gaussians,
+    mean_excess,
     model,
     parameter_covariance,
 )
@@ -34,7 +34,7 @@ _CONTAMINATION_SIGMA = 0.05
 _CONTAMINATION_REACH_BEAMS = 5.0
 # Residuals with more than so many times the square sum that noise would leave are a poor fit.
 _POOR_FIT = 6.0
-_BATCH_PIXELS = 1 << 19
+_BATCH_PIXELS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ class ComponentFits:
         covariance of the Gaussian over pixel offsets; NaN where nothing was fitted.
     covariance : numpy.ndarray, (n, m, m)
         Of the first m parameters: 6, or 3 where the shape was held.
+    excess : numpy.ndarray, (n, m)
+        By how much noise raises them on average; the parameters have not been corrected for it.
     chi2, n_pixels : numpy.ndarray, (n,)
         Squared residuals over rms squared, and how many pixels they are of.
     good : numpy.ndarray of bool, (n,)
@@ -111,6 +113,7 @@ class ComponentFits:
 
     parameters: FloatArray
     covariance: FloatArray
+    excess: FloatArray
     chi2: FloatArray
     n_pixels: FloatArray
     good: Mask
@@ -184,6 +187,7 @@ def _nothing(n: int, n_per: int) -> ComponentFits:
     return ComponentFits(
         parameters=np.full((n, 6), np.nan),
         covariance=np.full((n, n_per, n_per), np.nan),
+        excess=np.full((n, n_per), np.nan),
         chi2=np.full(n, np.nan),
         n_pixels=np.zeros(n),
         good=np.zeros(n, dtype=bool),
@@ -268,10 +272,10 @@ def _fit_batch(
         & (fit.parameters[:, :, 0] > 0.0)
         & (variance.reshape(*members.shape, n_per) > 0.0).all(axis=2)
     )
+    excess = mean_excess(fit.parameters, stamps, correlation, covariance)
+    excess[:, :, 0] *= cut.rms[:, None]
+    fits.excess[members] = excess
     absolute = fit.parameters.copy()
-    if not shape_free:
-        bias = amplitude_bias(fit.parameters, stamps, correlation, covariance)
-        absolute[:, :, 0] -= np.where(good, bias, 0.0)
     absolute[:, :, 0] *= cut.rms[:, None]
     absolute[:, :, 1] += reference_x
     absolute[:, :, 2] += reference_y

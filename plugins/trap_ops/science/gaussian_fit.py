@@ -176,12 +176,12 @@ def parameter_covariance(
     return inverse @ middle @ inverse, stamps.weight.sum(axis=1) - absorbed
 
 
-def amplitude_bias(
+def mean_excess(
     parameters: FloatArray, stamps: Stamps, correlation: FloatArray, covariance: FloatArray
 ) -> FloatArray:
-    """Mean excess of amplitudes that were fitted together with a position, (b, k).
+    """How far fitted parameters lie from the true ones on average, (b, k, n).
 
-    The fit moves to where the noise makes the amplitude largest; the excess is about
+    A fit moves to where the noise makes the amplitude largest: the amplitude's excess is about
     ``A / SNR**2``, as in Condon's correction ``P - n^2 / P``, but depends on noise and footprint.
 
     Parameters
@@ -190,46 +190,48 @@ def amplitude_bias(
     stamps : Stamps
     correlation : numpy.ndarray, (p, p) or (b, p, p)
         Correlation of the noise between the pixels of a stamp.
-    covariance : numpy.ndarray, (b, 3 k, 3 k)
-        Of a fit with the shape held.
+    covariance : numpy.ndarray, (b, k n, k n)
+        Of the fit; n is 6 with the shape free, 3 without.
 
     Notes
     -----
     Second order of the solution of ``J(t) (d - m(t)) = 0`` in the noise n. With H the second
     derivatives of the model, ``t1 = N^-1 J n`` and ``r = n - J^T t1`` the residual:
     ``t2 = N^-1 (H[t1] r - J H[t1, t1] / 2)``. In its mean, ``<t1 t1^T>`` is the covariance and
-    ``<t1 r^T> = N^-1 J C - Cov J``, which is zero in white noise only (Box 1971).
+    ``<t1 r^T> = N^-1 J C - Cov J``, which is zero in white noise only (Box 1971). The model is a
+    Gaussian G, so that ``J_i = G L_i`` and ``H_ij = G (L_i L_j + L_ij)`` with L the derivatives of
+    its logarithm.
     """
-    n_batch, n_components = parameters.shape[:2]
+    n_batch, k = parameters.shape[:2]
+    n_per = covariance.shape[1] // k
     gaussian, unit, u, v = _components(parameters, stamps)
-    jacobian = _jacobian_of(parameters, gaussian, unit, u, v, N_HELD)
+    jacobian = _jacobian_of(parameters, gaussian, unit, u, v, n_per)
     inverse = _inverse(jacobian @ jacobian.swapaxes(1, 2))
     with_residual = inverse @ (jacobian @ correlation) - covariance @ jacobian
-    second = _second_derivatives(parameters, gaussian, unit, u, v)
-    own = np.arange(n_components)
-    blocks = covariance.reshape(n_batch, n_components, N_HELD, n_components, N_HELD)
-    variance = blocks[:, own, :, own].swapaxes(0, 1)
-    # Plain sums: the order in which einsum adds may depend on the size of the batch.
-    curved = (second * variance[:, :, :, :, None]).sum(axis=(1, 2, 3))
-    along = with_residual.reshape(n_batch, n_components, 1, N_HELD, -1)
-    pull = (second * along).sum(axis=(3, 4)).reshape(n_batch, -1, 1)
-    shift = inverse @ (pull - 0.5 * (jacobian @ curved[:, :, None]))
-    return np.asarray(shift.reshape(n_batch, n_components, N_HELD)[:, :, 0])
-
-
-def _second_derivatives(
-    parameters: FloatArray, gaussian: FloatArray, unit: FloatArray, u: FloatArray, v: FloatArray
-) -> FloatArray:
-    """Of each component by its amplitude and position, (b, k, 3, 3, p)."""
+    along = gaussian[:, :, None] * with_residual.reshape(n_batch, k, n_per, -1)
+    # Unlike the Jacobian these are not zero where a pixel takes no part; there the Gaussian is.
+    logarithmic = _jacobian_of(parameters, np.ones_like(u), np.ones_like(u), u, v, n_per)
+    logarithmic = logarithmic.reshape(n_batch, k, n_per, -1)
+    # NaN where there is no amplitude, and nothing that could be too large.
+    amplitude = np.where(parameters[:, :, 0] == 0.0, np.nan, parameters[:, :, 0])[:, :, None]
+    logarithmic[:, :, 0] /= amplitude
+    own = np.arange(k)
+    blocks = covariance.reshape(n_batch, k, n_per, k, n_per)
+    variance = np.ascontiguousarray(blocks[:, own, :, own].swapaxes(0, 1))
     q_xx, q_xy, q_yy = (parameters[:, :, i, None] for i in (3, 4, 5))
-    along_x, along_y = q_xx * u + q_xy * v, q_xy * u + q_yy * v
-    second = np.zeros((*gaussian.shape[:2], N_HELD, N_HELD, gaussian.shape[2]))
-    second[:, :, 0, 1] = second[:, :, 1, 0] = unit * along_x
-    second[:, :, 0, 2] = second[:, :, 2, 0] = unit * along_y
-    second[:, :, 1, 1] = gaussian * (along_x**2 - q_xx)
-    second[:, :, 1, 2] = second[:, :, 2, 1] = gaussian * (along_x * along_y - q_xy)
-    second[:, :, 2, 2] = gaussian * (along_y**2 - q_yy)
-    return second
+    # The residual is orthogonal to J, so to G times 1, x and y: the L_ij, which are made of these,
+    # have no part in this. Plain sums: the order of einsum's may depend on the size of the batch.
+    pull = (logarithmic * (logarithmic * along).sum(axis=2)[:, :, None]).sum(axis=3)
+    curved = ((variance @ logarithmic) * logarithmic).sum(axis=2)
+    var = variance[:, :, :, :, None]
+    curved -= var[:, :, 0, 0] / amplitude**2
+    curved -= q_xx * var[:, :, 1, 1] + 2.0 * q_xy * var[:, :, 1, 2] + q_yy * var[:, :, 2, 2]
+    if n_per == N_FREE:
+        curved += 2.0 * u * (var[:, :, 1, 3] + var[:, :, 2, 4])
+        curved += 2.0 * v * (var[:, :, 1, 4] + var[:, :, 2, 5])
+    curvature = (gaussian * curved).sum(axis=1)
+    right = pull.reshape(n_batch, -1, 1) - 0.5 * (jacobian @ curvature[:, :, None])
+    return np.asarray((inverse @ right).reshape(n_batch, k, n_per))
 
 
 def _components(

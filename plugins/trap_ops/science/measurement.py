@@ -15,7 +15,7 @@ from trap_ops.science.beam import area_of_covariance
 from trap_ops.science.component_fits import ComponentFits, Scene, fit_components
 from trap_ops.science.detection import Peaks
 from trap_ops.science.footprints import MAX_GROUP, group_components
-from trap_ops.science.gaussian_fit import N_HELD
+from trap_ops.science.gaussian_fit import N_FREE, N_HELD
 from trap_ops.science.splitting import changed_components, split_components
 
 
@@ -165,16 +165,11 @@ def _resolved_significance(free: ComponentFits, beam: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore", divide="ignore"):
         log_ratio = -0.5 * np.log(determinant * np.linalg.det(beam))
         gradient = np.stack([-q_yy, 2.0 * q_xy, -q_xx], axis=1) / (2.0 * determinant[:, None])
-        variance = _quadratic_form(gradient, free.covariance[:, 3:, 3:])
+        variance = (gradient[:, None, :] @ free.covariance[:, 3:, 3:] @ gradient[:, :, None])[
+            :, 0, 0
+        ]
         significance = log_ratio / np.sqrt(variance)
     return np.where(free.good, significance, np.nan)
-
-
-def _quadratic_form(gradient: FloatArray, covariance: FloatArray) -> FloatArray:
-    return np.asarray(
-        (gradient[:, None, :] @ covariance @ gradient[:, :, None])[:, 0, 0],
-        dtype=np.float64,
-    )
 
 
 def _prefer(free: ComponentFits, held: ComponentFits, failed: Mask) -> ComponentFits:
@@ -182,6 +177,9 @@ def _prefer(free: ComponentFits, held: ComponentFits, failed: Mask) -> Component
     covariance = free.covariance.copy()
     covariance[failed] = 0.0
     covariance[failed, :N_HELD, :N_HELD] = held.covariance[failed]
+    excess = free.excess.copy()
+    excess[failed] = 0.0
+    excess[failed, :N_HELD] = held.excess[failed]
 
     def pick(first: npt.NDArray, second: npt.NDArray) -> npt.NDArray:  # type: ignore[type-arg]
         return np.where(failed.reshape(-1, *[1] * (first.ndim - 1)), second, first)
@@ -189,6 +187,7 @@ def _prefer(free: ComponentFits, held: ComponentFits, failed: Mask) -> Component
     return ComponentFits(
         parameters=pick(free.parameters, held.parameters),
         covariance=covariance,
+        excess=excess,
         chi2=pick(free.chi2, held.chi2),
         n_pixels=pick(free.n_pixels, held.n_pixels),
         good=free.good | held.good,
@@ -221,11 +220,15 @@ def _collect(
     fitted = np.stack([np.stack([q_yy, -q_xy], 1), np.stack([-q_xy, q_xx], 1)], 1)
     shape[good] = (fitted / determinant[:, None, None])[good]
     ratio = np.sqrt(np.where(good, 1.0 / (determinant * np.linalg.det(beam)), 1.0))
-    # A shape that was held equals the beam to rounding only; then the flux is the peak exactly.
-    held = fits.covariance.shape[1] == N_HELD
-    flux = peak if held else peak * ratio
     peak_variance = fits.covariance[:, 0, 0]
-    flux_variance = peak_variance if held else _flux_variance(fits, flux)
+    # A shape that was held equals the beam to rounding only; then the flux is the peak exactly.
+    if fits.covariance.shape[1] == N_HELD:
+        peak -= np.where(good, fits.excess[:, 0], 0.0)
+        flux, flux_variance = peak, peak_variance
+    else:
+        flux_variance, flux_excess = _flux_moments(fits, peak * ratio)
+        flux = peak * ratio - np.where(good, flux_excess, 0.0)
+        peak -= np.where(good, fits.excess[:, 0], 0.0)
     position = fits.covariance[:, 1:3, 1:3].copy()
     # Where nothing converged: the pixel's own noise, and a beam over the signal-to-noise ratio.
     rule = beam * 2.0 / np.maximum(peaks.snr, 1.0)[:, None, None] ** 2
@@ -266,21 +269,31 @@ def _collect(
     )
 
 
-def _flux_variance(fits: ComponentFits, flux: FloatArray) -> FloatArray:
-    """Error propagation of ``S = A sqrt(det shape / det beam)`` (FINDERS, section 6)."""
+def _flux_moments(fits: ComponentFits, flux: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Variance and mean excess of ``S = A sqrt(det shape / det beam)``.
+
+    With g and H the first and second derivatives of S and e the mean excess of the parameters:
+    ``g^T Cov g`` and ``g^T e + tr(H Cov) / 2``.
+    """
     amplitude, q_xx, q_xy, q_yy = (fits.parameters[:, i] for i in (0, 3, 4, 5))
-    determinant = q_xx * q_yy - q_xy**2
-    zero = np.zeros_like(flux)
+    n = len(flux)
     with np.errstate(invalid="ignore", divide="ignore"):
-        gradient = np.stack(
-            [
-                flux / amplitude,
-                zero,
-                zero,
-                -flux * q_yy / (2.0 * determinant),
-                flux * q_xy / determinant,
-                -flux * q_xx / (2.0 * determinant),
-            ],
-            axis=1,
-        )
-    return _quadratic_form(gradient, fits.covariance)
+        determinant = q_xx * q_yy - q_xy**2
+        # Derivatives of the logarithms of the amplitude and of this determinant.
+        along = np.zeros((n, N_FREE))
+        along[:, 0] = 1.0 / amplitude
+        shape = np.zeros((n, N_FREE))
+        shape[:, 3:] = np.stack([q_yy, -2.0 * q_xy, q_xx], axis=1)
+        shape /= determinant[:, None]
+        gradient = along - 0.5 * shape
+        # H / S is the product of the gradients plus the second derivatives of the logarithm.
+        second = gradient[:, :, None] * gradient[:, None, :]
+        second += 0.5 * shape[:, :, None] * shape[:, None, :]
+        second -= along[:, :, None] * along[:, None, :]
+        second[:, 3, 5] -= 0.5 / determinant
+        second[:, 5, 3] -= 0.5 / determinant
+        second[:, 4, 4] += 1.0 / determinant
+        variance = (gradient[:, None, :] @ fits.covariance @ gradient[:, :, None])[:, 0, 0]
+        mean = (gradient * fits.excess).sum(axis=1)
+        mean += 0.5 * (second * fits.covariance).sum(axis=(1, 2))
+    return flux**2 * variance, flux * mean

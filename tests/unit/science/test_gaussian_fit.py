@@ -8,14 +8,16 @@ from scipy.optimize import least_squares
 
 from trap_ops.science.gaussian_fit import (
     Stamps,
-    amplitude_bias,
     fit_gaussians,
+    mean_excess,
     model,
     parameter_covariance,
 )
 
 SIGMA = 2.5
 SIZE = 15
+# Steps of differences: of the amplitude, the position and the inverse covariance.
+STEP = np.array([1e-2, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4])
 OPTIONS = {"max_shift_px": 4.0, "sigma_limits_px": (0.5, 20.0)}
 
 
@@ -147,27 +149,81 @@ def test_errors_are_the_scatter_in_correlated_noise(shape_free: bool) -> None:
     assert fit.chi2.mean() == pytest.approx(expected[0], rel=0.05)
 
 
-@pytest.mark.parametrize("radius_px", [2.5, 4.0, 100.0])
-@pytest.mark.parametrize("white", [True, False])
-def test_the_bias_of_an_amplitude_is_that_of_many_fits(radius_px: float, white: bool) -> None:
+@pytest.mark.parametrize("shape_free", [True, False])
+@pytest.mark.parametrize(
+    ("white", "radius_px", "k"),
+    [(w, radius, 1) for w in (True, False) for radius in (3.0, 4.5, 100.0)] + [(False, 100.0, 2)],
+)
+def test_the_mean_excess_is_that_of_many_fits(
+    white: bool, radius_px: float, k: int, shape_free: bool
+) -> None:
+    """Noise comes with its negative: odd orders, which have no mean but much scatter, cancel."""
     n = 4000
-    noise, correlation = correlated(n, 10)
+    noise, correlation = correlated(n // 2, 10)
     if white:
         noise = np.random.default_rng(10).normal(0.0, 1.0, noise.shape)
         correlation = np.eye(SIZE**2)
-    # So bright that the third order is small, so faint that the second is seen.
-    peak = 10.0 if not white else 4.0 if radius_px < 3.0 else 2.0
-    truth = np.tile([[[peak, 0.0, 0.0, 1 / SIGMA**2, 0.0, 1 / SIGMA**2]]], (n, 1, 1))
-    stamps = stamps_of(images(truth) + noise)
-    weight = (np.hypot(stamps.x, stamps.y) <= radius_px).astype(float)
-    stamps = Stamps(stamps.value * weight, stamps.x, stamps.y, weight)
-    fit = fit_gaussians(stamps, truth, shape_free=False, **OPTIONS)
+    noise = np.concatenate([noise, -noise])
+    # So bright that the fourth order is small, so faint that the second is seen.
+    peak = (12.0 if white else 25.0) * k**2
+    inverse = 1 / SIGMA**2
+    both = [[peak, 0.3, -0.2, 1.1 * inverse, 0.1 * inverse, inverse]]
+    both += [[0.8 * peak, -4.0, 4.5, inverse, 0.0, 0.9 * inverse]]
+    truth = np.tile([both[:k]], (n, 1, 1))
+    empty = stamps_of(noise)
+    weight = (np.hypot(empty.x, empty.y) <= radius_px).astype(float)
+    stamps = Stamps((model(truth, empty) + noise) * weight, empty.x, empty.y, weight)
+    fit = fit_gaussians(stamps, truth, shape_free=shape_free, tolerance=1e-12, **OPTIONS)
     one = stamps.take(np.array([0]))
-    covariance, _ = parameter_covariance(truth[:1], one, correlation, shape_free=False)
-    bias = amplitude_bias(truth[:1], one, correlation, covariance)[0, 0]
-    error = np.sqrt(covariance[0, 0, 0] / n)
-    assert bias > 4 * error
-    assert fit.parameters[:, 0, 0].mean() - peak == pytest.approx(bias, abs=4 * error)
+    covariance, _ = parameter_covariance(truth[:1], one, correlation, shape_free=shape_free)
+    excess = mean_excess(truth[:1], one, correlation, covariance).ravel()
+    deviation = (fit.parameters - truth)[:, :, : 6 if shape_free else 3].reshape(n, -1)
+    pairs = (deviation[: n // 2] + deviation[n // 2 :]) / 2
+    error = pairs.std(axis=0) / np.sqrt(n // 2)
+    assert (abs(excess) > 4 * error).any()
+    # Four sigma, and a twentieth for the fourth order.
+    assert (abs(pairs.mean(axis=0) - excess) < 4 * error + 0.05 * abs(excess)).all()
+
+
+@pytest.mark.parametrize("n_per", [3, 6])
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_mean_excess_is_box_formula_from_differences(k: int, n_per: int) -> None:
+    """The definition, with derivatives by differences and no use of what they are."""
+    truth = truths(3, k, seed=11)
+    correlation = correlated(1, 1)[1]
+    for item in truth:
+        one = stamps_of(np.zeros((1, SIZE**2)))
+        one = Stamps(one.value, one.x, one.y, (one.x + 2 * one.y < 6).astype(float))
+        free = [(c, i) for c in range(k) for i in range(n_per)]
+
+        def moved(*steps: tuple[tuple[int, int], float], item: np.ndarray = item) -> np.ndarray:
+            parameters = item.copy()
+            for place, factor in steps:
+                parameters[place] += factor * STEP[place[1]]
+            return model(parameters[None], one)[0]  # noqa: B023 - used in this turn only
+
+        jacobian = np.array([(moved((a, 1)) - moved((a, -1))) / (2 * STEP[a[1]]) for a in free])
+        second = np.array(
+            [
+                [
+                    (
+                        moved((a, 1), (b, 1)) - moved((a, 1), (b, -1))
+                        - moved((a, -1), (b, 1)) + moved((a, -1), (b, -1))
+                    ) / (4 * STEP[a[1]] * STEP[b[1]])
+                    for b in free
+                ]
+                for a in free
+            ]
+        )  # fmt: skip
+        inverse = np.linalg.inv(jacobian @ jacobian.T)
+        covariance = inverse @ jacobian @ correlation @ jacobian.T @ inverse
+        with_residual = inverse @ jacobian @ correlation - covariance @ jacobian
+        right = np.einsum("ijp,jp->i", second, with_residual)
+        right -= 0.5 * jacobian @ np.einsum("ijp,ij->p", second, covariance)
+        found = mean_excess(item[None], one, correlation, covariance[None])[0].ravel()
+        expected = inverse @ right
+        scale = np.sqrt(np.diag(covariance))
+        np.testing.assert_allclose(found / scale, expected / scale, rtol=1e-3, atol=1e-6)
 
 
 def test_pixels_that_say_nothing_give_nan_errors() -> None:

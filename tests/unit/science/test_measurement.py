@@ -223,6 +223,14 @@ def test_peaks_of_faint_sources_are_not_raised_by_their_freedom_to_move() -> Non
     assert abs(deviation.mean()) < 0.085
 
 
+def test_fluxes_of_faint_sources_are_not_raised_by_their_freedom_of_shape() -> None:
+    found = [measure(*faint(seed, 10.0), force_beam=False) for seed in range(30)]
+    flux, peak = (np.concatenate([vars(made)[name] for made in found]) for name in ("flux", "peak"))
+    # 2430 values: 0.033 and 0.021 in the mean; three sigma. Without the correction 0.15 and 0.13.
+    assert abs(flux.mean() - 10.0) < 0.1
+    assert abs(peak.mean() - 10.0) < 0.063
+
+
 def test_errors_of_turned_and_resolved_shapes_are_their_scatter() -> None:
     turn = np.array([[1.5, -0.6], [-0.6, 1.2]])
     shape = turn @ BEAM @ turn.T
