@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from trap_ops.config.model import ExtractionConfig
-from trap_ops.science.beam import axis_ends
 from trap_ops.science.extraction import extract
 from trap_ops.science.measurement import Measurements
 from trap_ops.simulate.fields import FieldPlan, make_field
@@ -74,17 +73,20 @@ def test_parts_without_data(bad: np.ndarray, value: float) -> None:
     same_where(found(with_value(bad, value)), ~bad)
 
 
-def test_speckles_of_nan() -> None:
-    """All are found but those with a hole at an end of their axes (SCIENCE 4.9)."""
-    bad = np.random.default_rng(2).random((512, 512)) < 0.01
+@pytest.mark.parametrize(("share", "least_found"), [(0.01, 0.98), (0.05, 0.9)])
+def test_speckles_of_nan(share: float, least_found: float) -> None:
+    """Only what has two holes at an end of its axes is lost, and nothing is measured worse."""
+    bad = np.random.default_rng(2).random((512, 512)) < share
     made = found(with_value(bad, np.nan))
     assert made is not None
     assert PLAIN is not None
-    column, row = axis_ends(PLAIN.x, PLAIN.y, PLAIN.shape_covariance)
-    whole = ~bad[row, column].any(axis=1) & (PLAIN.snr > 6.0)
-    assert whole.mean() > 0.75
-    distance = np.hypot(PLAIN.x[whole, None] - made.x, PLAIN.y[whole, None] - made.y)
-    assert (distance.min(axis=1) < 1.0).all()
+    bright = PLAIN.take(PLAIN.snr > 6.0)
+    distance = np.hypot(bright.x[:, None] - made.x, bright.y[:, None] - made.y)
+    seen, partner = distance.min(axis=1) < 1.0, distance.argmin(axis=1)
+    assert seen.mean() > least_found
+    difference = (made.flux[partner] - bright.flux)[seen] / bright.flux_err[seen]
+    # As much as the holes take of a footprint; four sigma of it.
+    assert np.abs(difference).max() < 4.0 * np.sqrt(5.0 * share)
     assert len(made) <= len(PLAIN) + 1
 
 

@@ -94,6 +94,8 @@ def fwhm_of_covariance(covariance: npt.ArrayLike) -> float:
 def axis_ends(x: FloatArray, y: FloatArray, covariance_px: FloatArray) -> tuple[IntArray, IntArray]:
     """Columns and rows of the pixels around the four ends of Gaussians' axes (HWHM), (n, 16) each.
 
+    Four pixels an end, one end after another.
+
     Parameters
     ----------
     x, y : numpy.ndarray, (n,)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask
 from trap_ops.records.images import NoiseGrid
 from trap_ops.science.background import noise_at, upsample
+from trap_ops.science.beam import FWHM_PER_SIGMA
 
 # A secondary peak must rise so many sigma above the saddle to a higher one to be a component.
 MIN_PROMINENCE_SIGMA = 2.5
+# Peaks nearer to a higher one than this many beams are no components.
+_DOUBLE_BEAMS = 0.5
 _NEIGHBOURS = {
     8: [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)],
     4: [(-1, 0), (0, -1), (0, 1), (1, 0)],
@@ -252,6 +256,32 @@ def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: 
         island=np.unique(label[peak], return_inverse=True)[1],
         n_pixels=n_pixels,
     )
+
+
+def without_doubles(peaks: Peaks, beam_covariance_px: npt.ArrayLike) -> Peaks:
+    """Leave out peaks that have a higher one within half a beam: holes in the image make these.
+
+    Two point sources that near have one maximum, and noise does not change between them.
+
+    Parameters
+    ----------
+    peaks : Peaks
+    beam_covariance_px : array_like, (2, 2)
+    """
+    lower = np.linalg.cholesky(np.asarray(beam_covariance_px, dtype=np.float64)) * FWHM_PER_SIGMA
+    places = np.linalg.solve(lower, np.stack([peaks.x, peaks.y]).astype(np.float64)).T
+    first, second = cKDTree(places).query_pairs(_DOUBLE_BEAMS, output_type="ndarray").T
+    if len(first) == 0:
+        return peaks
+    swap = peaks.value[first] < peaks.value[second]
+    fainter, brighter = np.where(swap, first, second), np.where(swap, second, first)
+    fainter, once = np.unique(fainter, return_index=True)
+    n_pixels = peaks.n_pixels.copy()
+    np.add.at(n_pixels, brighter[once], peaks.n_pixels[fainter])
+    kept = np.ones(len(peaks), dtype=bool)
+    kept[fainter] = False
+    whole = replace(peaks, n_pixels=n_pixels)
+    return Peaks(**{name: value[kept] for name, value in vars(whole).items()})
 
 
 def _is_maximum(

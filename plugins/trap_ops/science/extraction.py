@@ -29,6 +29,7 @@ from trap_ops.science.detection import (
     rms_range,
     tabulate_islands,
     threshold,
+    without_doubles,
 )
 from trap_ops.science.masks import blank_pixels, pixel_mask, widen
 from trap_ops.science.measurement import Measurements, measure_peaks
@@ -221,6 +222,7 @@ def _measured(
 ) -> tuple[Measurements, IslandTable]:
     """Components in ``data`` of the peaks of ``searched``, and the islands that they are in."""
     peaks = find_peaks(searched, search.islands, search.grid, search.detection_sigma)
+    peaks = without_doubles(peaks, beam)
     if searched is not data:
         value = data[peaks.y, peaks.x] - noise_at(own.grid, peaks.x, peaks.y)[0]
         peaks = replace(peaks, value=value)
@@ -363,13 +365,17 @@ def _noise_part(valid: Mask, fwhm_px: float) -> tuple[slice, slice]:
 
 
 def _axis_ends_valid(measurements: Measurements, mask: Mask | None, shape: tuple[int, ...]) -> Mask:
-    """Which sources have unmasked pixels around the four ends of their axes (HWHM)."""
+    """Which sources have the image around the four ends of their axes (HWHM).
+
+    One of the four pixels around an end may be missing: bad pixels lie within sources, but the
+    border of the image, or of a masked region, takes two.
+    """
     ny, nx = shape
     column, row = axis_ends(measurements.x, measurements.y, measurements.shape_covariance)
-    kept = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
+    missing = (column < 0) | (column >= nx) | (row < 0) | (row >= ny)
     if mask is not None:
-        kept &= ~mask[np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)]
-    return np.asarray(kept.all(axis=1))
+        missing |= mask[np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)]
+    return np.asarray((missing.reshape(-1, 4, 4).sum(axis=2) <= 1).all(axis=1))
 
 
 def _joined(parts: list[Columns]) -> Columns:
