@@ -17,7 +17,7 @@ class Flag(IntFlag):
     EDGE = 1  # pixels of the footprint are masked or outside the image
     BLEND = 2  # fitted together with neighbours
     POOR_FIT = 4  # residuals six times larger (squared) than noise leaves
-    NOT_FITTED = 8  # no fit converged: values of the peak pixel, errors by rule
+    NOT_FITTED = 8  # no fit converged: moments of the pixels, with errors by rule
     RESOLVED = 16  # larger than the beam, by the free fit
     CONTAMINATED = 32  # a brighter neighbour was subtracted
     MASKED = 64  # pixels of the footprint are in the image, and masked
@@ -60,7 +60,7 @@ class Sources:
     flags : numpy.ndarray of int
         See :class:`Flag`.
     fit_type : numpy.ndarray of int
-        1 Gaussian, 0 none.
+        1 Gaussian, 0 moments.
     """
 
     ra_deg: FloatArray

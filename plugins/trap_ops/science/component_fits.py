@@ -23,6 +23,7 @@ from trap_ops.science.gaussian_fit import (
     model,
     parameter_covariance,
 )
+from trap_ops.science.moments import Moments, measure_moments
 from trap_ops.science.noise import correlation_at
 
 HELD_RADIUS_FWHM = 0.5
@@ -309,6 +310,42 @@ def fit_limits(scene: Scene) -> FitLimits:
         "max_shift_px": max(1.5, 0.75 * scene.beam_fwhm_px),
         "sigma_limits_px": (0.4 * narrow, 12.0 * wide),
     }
+
+
+def component_moments(
+    scene: Scene, wanted: Mask, *, force_beam: bool
+) -> Iterator[tuple[IntArray, Moments]]:
+    """Components from the moments of their own pixels above the analysis threshold.
+
+    Those without such a pixel are left out: their peaks are of another image.
+
+    Parameters
+    ----------
+    scene : Scene
+    wanted : numpy.ndarray of bool, (n,)
+    force_beam : bool
+    """
+    groups = np.unique(scene.group[wanted])
+    for chosen, covariance in alike(scene, groups, group_scales(scene)):
+        members = scene.members(chosen)
+        footprint = make_footprint(covariance, FREE_RADIUS_FWHM, members.shape[1])
+        for batch in batches(members, footprint):
+            cut, _ = cut_groups(scene, batch, footprint, None)
+            pixels = (batch.size, len(footprint))
+            value = (cut.stamps.value * cut.rms[:, None]).reshape(pixels)
+            x, y = (at.reshape(pixels).astype(np.float64) for at in (cut.column, cut.row))
+            component = batch.ravel()
+            threshold = scene.analysis_sigma * scene.rms[component]
+            used = cut.stamps.weight.reshape(pixels) > 0.0
+            used &= value > threshold[:, None]
+            kept = wanted[component] & used.any(axis=1)
+            yield (
+                component[kept],
+                measure_moments(
+                    value[kept], x[kept], y[kept], used[kept], threshold[kept],
+                    scene.rms[component[kept]], scene.beam, force_beam=force_beam,
+                ),
+            )  # fmt: skip
 
 
 def cut_groups(

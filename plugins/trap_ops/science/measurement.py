@@ -12,7 +12,12 @@ from trap_ops.records.images import Autocorrelation, NoiseGrid
 from trap_ops.records.sources import Flag
 from trap_ops.science.background import noise_at
 from trap_ops.science.beam import area_of_covariance
-from trap_ops.science.component_fits import ComponentFits, Scene, fit_components
+from trap_ops.science.component_fits import (
+    ComponentFits,
+    Scene,
+    component_moments,
+    fit_components,
+)
 from trap_ops.science.detection import Peaks
 from trap_ops.science.footprints import MAX_GROUP, group_components
 from trap_ops.science.gaussian_fit import N_FREE, N_HELD
@@ -222,19 +227,26 @@ def _collect(
     ratio = np.sqrt(np.where(good, 1.0 / (determinant * np.linalg.det(beam)), 1.0))
     peak_variance = fits.covariance[:, 0, 0]
     # A shape that was held equals the beam to rounding only; then the flux is the peak exactly.
-    if fits.covariance.shape[1] == N_HELD:
+    held = fits.covariance.shape[1] == N_HELD
+    if held:
         peak -= np.where(good, fits.excess[:, 0], 0.0)
-        flux, flux_variance = peak, peak_variance
+        flux, flux_variance = peak.copy(), peak_variance
     else:
         flux_variance, flux_excess = _flux_moments(fits, peak * ratio)
         flux = peak * ratio - np.where(good, flux_excess, 0.0)
         peak -= np.where(good, fits.excess[:, 0], 0.0)
     position = fits.covariance[:, 1:3, 1:3].copy()
-    # Where nothing converged: the pixel's own noise, and a beam over the signal-to-noise ratio.
+    # Where nothing converged: moments, and without a pixel above the threshold what the pixel says,
+    # its noise, and a beam over the signal-to-noise ratio.
     rule = beam * 2.0 / np.maximum(peaks.snr, 1.0)[:, None, None] ** 2
     position[~good] = rule[~good]
     peak_err = np.where(good, np.sqrt(np.where(good, peak_variance, 0.0)), scene.rms)
     flux_err = np.where(good, np.sqrt(np.where(good, flux_variance, 0.0)), 2.0 * scene.rms)
+    for items, moments in component_moments(scene, ~good, force_beam=held):
+        x[items], y[items], peak[items] = moments.x, moments.y, moments.peak
+        position[items], shape[items] = moments.position_covariance, moments.shape_covariance
+        peak_err[items], flux_err[items] = moments.peak_err, moments.flux_err
+        flux[items] = moments.flux
     with np.errstate(invalid="ignore", divide="ignore"):
         per_beam = area_of_covariance(beam) * np.log(2.0) / fits.n_pixels
         reduced = fits.chi2 * per_beam

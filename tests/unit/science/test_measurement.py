@@ -14,6 +14,7 @@ from trap_ops.science.beam import beam_covariance
 from trap_ops.science.detection import Peaks, find_islands, find_peaks, threshold
 from trap_ops.science.measurement import Measurements, measure_peaks
 from trap_ops.science.model_image import add_gaussians
+from trap_ops.science.moments import sampling_gain
 from trap_ops.science.noise import gaussian_autocorrelation
 from trap_ops.simulate.noise import correlated_noise
 
@@ -128,23 +129,46 @@ def test_measurements_know_nothing_of_batches(monkeypatch: pytest.MonkeyPatch) -
         np.testing.assert_array_equal(getattr(one_by_one, name), value, err_msg=name)
 
 
-@KINDS
-def test_where_no_fit_is_possible_the_peak_pixel_speaks(force_beam: bool) -> None:
+def nearly_masked() -> tuple[np.ndarray, np.ndarray]:
+    """Two sources, and a mask that leaves two pixels of the first one."""
     data = sky([(60.0, 60.0, 50.0), (180.0, 180.0, 50.0)])
     mask = np.zeros(data.shape, dtype=bool)
     mask[50:71, 50:71] = True
-    mask[60, 60] = False
+    mask[60, 60:62] = False
+    return data, mask
+
+
+@KINDS
+def test_where_no_fit_is_possible_moments_speak(force_beam: bool) -> None:
+    data, mask = nearly_masked()
     found = measure(data, peaks_at(data, [(60, 60), (180, 180)]), mask, force_beam=force_beam)
     assert found.flags.tolist() == [Flag.NOT_FITTED | Flag.EDGE | Flag.MASKED, 0]
-    assert (found.x[0], found.y[0]) == (60.0, 60.0)
-    assert found.peak[0] == found.flux[0] == pytest.approx(50.0, abs=1e-4)
-    assert (found.peak_err[0], found.flux_err[0]) == (1.0, 2.0)
-    np.testing.assert_allclose(found.position_covariance[0], BEAM * 2.0 / found.snr[0] ** 2)
+    first, second = data[60, 60] - 2.0, data[60, 61] - 2.0
+    assert found.x[0] == pytest.approx(60.0 + second / (first + second))
+    assert found.y[0] == 60.0
+    gain, variance = sampling_gain(BEAM)
+    assert found.peak[0] == found.flux[0] == pytest.approx(gain * first, rel=1e-6)
+    assert found.peak_err[0] == pytest.approx(np.sqrt(1.0 + variance * (gain * first) ** 2))
     np.testing.assert_array_equal(found.shape_covariance[0], BEAM)
     assert np.isnan(found.resolved_sigma[0])
     alone = measure(data, peaks_at(data, [(180, 180)]), mask, force_beam=force_beam)
     for name in ("x", "y", "peak", "peak_err", "flux", "flux_err"):
         assert getattr(found, name)[1] == getattr(alone, name)[0], name
+
+
+@KINDS
+def test_a_peak_of_another_image_is_measured_at_its_pixel_where_nothing_is(
+    force_beam: bool,
+) -> None:
+    data, mask = nearly_masked()
+    data[60, 60:62] = 1.0  # One below the background.
+    peaks = replace(peaks_at(data, [(60, 60)]), snr=np.array([50.0]))
+    found = measure(data, peaks, mask, force_beam=force_beam)
+    assert found.flags.tolist() == [Flag.NOT_FITTED | Flag.EDGE | Flag.MASKED]
+    assert (found.x[0], found.y[0], found.peak[0], found.flux[0]) == (60.0, 60.0, -1.0, -1.0)
+    assert (found.peak_err[0], found.flux_err[0]) == (1.0, 2.0)
+    np.testing.assert_allclose(found.position_covariance[0], BEAM * 2.0 / 50.0**2)
+    np.testing.assert_array_equal(found.shape_covariance[0], BEAM)
 
 
 @KINDS
