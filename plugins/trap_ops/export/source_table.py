@@ -43,7 +43,7 @@ _COLUMNS: tuple[tuple[str, str, u.UnitBase | None, str, str], ...] = (
     ("reduced_chisq", "reduced_chisq", None, "stat.fit.chi2", "the same per independent pixel"),
     ("x_px", "x_px", _PX, "pos.cartesian.x;instr.det", "pixel, from 0"),
     ("y_px", "y_px", _PX, "pos.cartesian.y;instr.det", "pixel, from 0"),
-    ("fit_type", "fit_type", None, "meta.code", "1 Gaussian fit, 0 none"),
+    ("fit_type", "fit_type", None, "meta.code", "1 Gaussian fit, 0 moments"),
     ("flags", "flags", None, "meta.code.qual", "sum of the codes in flag_words"),
 )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +43,7 @@ from trap_ops.store.schema import (
 )
 
 # The migration that the code was written for; store/migrations/versions has it as its last.
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 # How long a writer waits for another one on SQLite.
 _BUSY_TIMEOUT_S = 60.0
 # Numbers of PostgreSQL's advisory locks, which all programs on a database share: "TRaP" and one.
@@ -359,7 +361,7 @@ def _make_engine(url: URL) -> Engine:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(cursor)
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA temp_store = MEMORY")
         cursor.close()
@@ -370,6 +372,24 @@ def _make_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _use_write_ahead_log(cursor: Any) -> None:  # noqa: ANN401 - DBAPI cursor
+    """Let readers go on while somebody writes.
+
+    While another connection makes this switch in a new file SQLite refuses it at once, whatever its
+    time to wait is.
+    """
+    until = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _fill_fixed_tables(connection: Connection) -> None:

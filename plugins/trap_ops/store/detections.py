@@ -66,6 +66,9 @@ def insert_sources(
         "y_px": sources.y_px,
         "resolved_sigma": sources.resolved_sigma,
         "flags": sources.flags,
+        "deconv_semimajor": sources.deconvolved_semimajor_arcsec,
+        "deconv_semiminor": sources.deconvolved_semiminor_arcsec,
+        "deconv_pa": sources.deconvolved_pa_deg,
         **(links or {}),
     }
     insert_rows(connection, extractedsource, columns)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import multiprocessing
 import shutil
+import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -206,6 +208,22 @@ def test_processes_at_the_same_time_get_different_ids(store: Store) -> None:
     assert len(ids) == len(set(ids)) == 3 * 40 * 3
 
 
+def test_connections_that_open_a_new_file_together_all_may_use_it(tmp_path: Path) -> None:
+    """SQLite lets one make the switch to its log, and turns the others away without waiting."""
+    together = threading.Barrier(4)
+
+    def look(number: int) -> None:
+        for turn in range(40):
+            store = Store(f"sqlite:///{tmp_path}/{turn}.db")
+            together.wait(60)
+            with store.read() as connection:
+                assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal", number
+            store.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(look, range(4))) == [None] * 4
+
+
 def _prepare(url: str, together: Any, answers: Any) -> None:
     store = Store(url)
     together.wait(60)
@@ -257,7 +275,7 @@ def test_preparing_twice_changes_nothing(store: Store) -> None:
 def test_a_schema_of_another_revision_is_refused(store: Store) -> None:
     with store.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'later'"))
-    with pytest.raises(StoreError, match=r"schema 'later', this code needs '0002'.*initdb"):
+    with pytest.raises(StoreError, match=r"schema 'later', this code needs '0003'.*initdb"):
         store.prepare()
 
 

@@ -52,9 +52,11 @@ extractedsource = Table(
     Column("fit_type", SmallInteger()),
     one("node"),
     one("nodes"),
-    # new: local rms and background (Jy/beam), pixel position from 0, flags of the measurement
+    # new: local rms and background (Jy/beam), pixel position from 0, flags of the measurement, half
+    # widths (arcsec) and position angle without the beam
     *doubles("rms", "background", "x_px", "y_px", "resolved_sigma"),
     Column("flags", Integer(), nullable=False, server_default=text("0")),
+    *doubles("deconv_semimajor", "deconv_semiminor", "deconv_pa"),
 )
 
 runningcatalog = Table(
