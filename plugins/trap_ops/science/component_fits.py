@@ -13,6 +13,7 @@ from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask
 from trap_ops.records.images import Autocorrelation, NoiseGrid
 from trap_ops.science.beam import FWHM_PER_SIGMA, area_of_covariance, fwhm_of_covariance
 from trap_ops.science.detection import Peaks
+from trap_ops.science.footprint_excess import footprint_excess
 from trap_ops.science.footprints import Footprint, GroupStamps, cut_stamps, make_footprint
 from trap_ops.science.gaussian_fit import (
     N_FREE,
@@ -179,8 +180,11 @@ def fit_components(
         for chosen, covariance in alike(scene, groups, scale):
             members = scene.members(chosen)
             footprint = make_footprint(covariance, radius, members.shape[1])
+            raised = footprint_excess(
+                footprint, covariance, scene.correlation, shape_free=shape_free
+            )
             for batch in batches(members, footprint):
-                _fit_batch(scene, begin, batch, footprint, light, fits, shape_free=shape_free)
+                _fit_batch(scene, begin, batch, footprint, raised, light, fits)
     return fits
 
 
@@ -246,12 +250,13 @@ def _fit_batch(
     begin: FloatArray,
     members: IntArray,
     footprint: Footprint,
+    raised: FloatArray,
     light: Light | None,
     fits: ComponentFits,
-    *,
-    shape_free: bool,
 ) -> None:
     peaks = scene.peaks
+    n_per = len(raised)
+    shape_free = n_per == N_FREE
     cut, foreign = cut_groups(scene, members, footprint, light)
     stamps = cut.stamps
     if foreign is not None:
@@ -266,7 +271,6 @@ def _fit_batch(
     covariance, expected_chi2 = parameter_covariance(
         fit.parameters, stamps, correlation, shape_free=shape_free
     )
-    n_per = N_FREE if shape_free else N_HELD
     variance = np.einsum("bii->bi", covariance)
     good = (
         fit.converged[:, None]
@@ -274,6 +278,11 @@ def _fit_batch(
         & (variance.reshape(*members.shape, n_per) > 0.0).all(axis=2)
     )
     excess = mean_excess(fit.parameters, stamps, correlation, covariance)
+    # As if each component were alone, and had the width that the footprint is made for.
+    amplitude = np.where(good, fit.parameters[:, :, 0], 1.0)
+    moved = raised / amplitude[:, :, None] ** 2
+    moved[:, :, 0] *= amplitude
+    excess += moved
     excess[:, :, 0] *= cut.rms[:, None]
     fits.excess[members] = excess
     absolute = fit.parameters.copy()

@@ -24,10 +24,11 @@ _MAX_PIXELS = 700
 
 @dataclass(frozen=True)
 class Footprint:
-    """Pixel offsets of an ellipse about a component's peak pixel, (p,) each."""
+    """Pixel offsets of an ellipse about a component's peak pixel, (p,) each; every so-many-th."""
 
     dx: IntArray
     dy: IntArray
+    stride: int
 
     def __len__(self) -> int:
         """Count the pixels."""
@@ -61,7 +62,7 @@ def make_footprint(
     if stride > 1:
         thin = (dx % stride == 0) & (dy % stride == 0)
         dx, dy = dx[thin], dy[thin]
-    return Footprint(dx, dy)
+    return Footprint(dx, dy, stride)
 
 
 def group_components(

@@ -168,7 +168,7 @@ def parameter_covariance(
     expected_chi2 : numpy.ndarray, (b,)
     """
     n_per = N_FREE if shape_free else N_HELD
-    jacobian = _jacobian(parameters, stamps, n_per)
+    jacobian = model_derivatives(parameters, stamps, n_per)
     normal = jacobian @ jacobian.swapaxes(1, 2)
     middle = (jacobian @ correlation) @ jacobian.swapaxes(1, 2)
     inverse = _inverse(normal)
@@ -249,8 +249,8 @@ def _components(
     return parameters[:, :, 0, None] * unit, unit, u, v
 
 
-def _jacobian(parameters: FloatArray, stamps: Stamps, n_per: int) -> FloatArray:
-    """Derivatives of the model, (b, k n, p)."""
+def model_derivatives(parameters: FloatArray, stamps: Stamps, n_per: int) -> FloatArray:
+    """Derivatives of the model by the first n parameters (6 or 3) of components, (b, k n, p)."""
     return _jacobian_of(parameters, *_components(parameters, stamps), n_per)
 
 
