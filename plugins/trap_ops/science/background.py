@@ -290,7 +290,8 @@ class _SortedRows:
         self._pivot = np.where(end > 0, values, 0.0).astype(np.float64)
         self._pivot_block = middle // self._side
         shifted = self._values - self._pivot[:, None]
-        shifted[np.arange(n) >= end[:, None]] = 0.0
+        first = int(end.min())
+        shifted[:, first:][np.arange(first, n) >= end[:, None]] = 0.0
         blocks = shifted.reshape(self._blocks.shape)
         upper = np.arange(self._blocks.shape[1]) >= self._pivot_block[:, None]
         with np.errstate(over="ignore"):

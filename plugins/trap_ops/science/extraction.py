@@ -166,7 +166,7 @@ def _search(
     islands = _islands(data, mask, grid, detection, analysis, config.connectivity)
     if _crowded(islands, mask):
         used = _sources_of(data, mask, islands, grid, detection, analysis, fwhm_px, config)
-        del islands  # Its labels are as large as the image.
+        del islands  # It holds a mask of the image.
         if mask is not None:
             used |= mask
         grid = noise_grid(data, used, cell_px, stride) or grid
@@ -239,7 +239,7 @@ def _measured(
     )
     kept = measurements.take(_axis_ends_valid(measurements, mask, data.shape))
     islands = tabulate_islands(
-        searched, search.islands, search.grid, peaks, kept.island, area_of_covariance(beam)
+        search.islands, data.shape[1], peaks, kept.island, area_of_covariance(beam)
     )
     return kept, islands
 
@@ -278,7 +278,7 @@ def source_mask(islands: Islands, fwhm_px: float) -> Mask:
 
     Islands of noise alone stay out of the mask: without them the noise would look too quiet.
     """
-    mask = np.zeros(islands.labels.shape, dtype=bool)
+    mask = np.zeros(islands.above.shape, dtype=bool)
     mask.ravel()[islands.flat] = True
     return widen(mask, math.ceil(0.6 * fwhm_px))
 
@@ -296,7 +296,7 @@ def _islands(
 
 
 def _crowded(islands: Islands, mask: Mask | None) -> bool:
-    n_used = islands.labels.size - (0 if mask is None else np.count_nonzero(mask))
+    n_used = islands.above.size - (0 if mask is None else np.count_nonzero(mask))
     return len(islands.flat) > _CROWDED_FRACTION * n_used
 
 
