@@ -229,7 +229,10 @@ def _clipped(cells: Image, min_fraction: float) -> tuple[FloatArray, FloatArray]
     active = np.flatnonzero(enough)
     for iteration in range(_MAX_PASSES):
         lo, hi = low[active], high[active]
-        mean, square = (values.sums(active, hi) - values.sums(active, lo)) / (hi - lo)
+        # Both ends of all windows at once.
+        both = np.concatenate([active, active])
+        below, above = np.split(values.sums(both, np.concatenate([lo, hi])), 2, axis=1)
+        mean, square = (above - below) / (hi - lo)
         variance = square - mean**2
         middle = (values.at(active, (lo + hi - 1) // 2) + values.at(active, (lo + hi) // 2)) / 2.0
         spread = np.sqrt(np.maximum(variance, 0.0))
@@ -238,8 +241,8 @@ def _clipped(cells: Image, min_fraction: float) -> tuple[FloatArray, FloatArray]
         median[active], sigma[active] = middle, spread
         limit = CLIP_SIGMA * spread
         beyond = np.nextafter(middle + limit, np.inf)
-        new_low = np.maximum(values.count_below(active, middle - limit), lo)
-        new_high = np.minimum(values.count_below(active, beyond), hi)
+        ends = values.count_below(both, np.concatenate([middle - limit, beyond]))
+        new_low, new_high = np.maximum(ends[: len(lo)], lo), np.minimum(ends[len(lo) :], hi)
         changed = ((new_low != lo) | (new_high != hi)) & (new_high > new_low) & (spread > 0.0)
         low[active] = np.where(changed, new_low, lo)
         high[active] = np.where(changed, new_high, hi)
@@ -318,7 +321,7 @@ class _SortedRows:
         before = whole < self._pivot_block[rows]
         offset = np.arange(self._side)
         # Before the middle, from the index to the end of its block; else from the block's start.
-        wanted = np.where(before[:, None], offset >= rest[:, None], offset < rest[:, None])
+        wanted = (offset < rest[:, None]) != before[:, None]
         part = np.where(wanted, block - self._pivot[rows, None], 0.0)
         with np.errstate(over="ignore"):
             ends = np.stack([part.sum(axis=1), (part * part).sum(axis=1)])
