@@ -86,6 +86,7 @@ bench: .venv/.ready ## time and memory; one JSON line a benchmark
 	@$(RUN) benchmarks.bench_header_pass
 	@$(RUN) benchmarks.bench_coverage
 	@$(RUN) benchmarks.bench_finders --images 4 --speed 512,1024,2048
+	@$(RUN) benchmarks.bench_forced_fits --images 10
 
 services: ## start what tests need and this machine lacks (PostgreSQL)
 	@bash tests/services.sh

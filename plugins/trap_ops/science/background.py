@@ -90,8 +90,11 @@ def upsample(nodes: FloatArray, grid: NoiseGrid, first: int, last: int, nx: int)
     gy, gx = nodes.shape
     weights_x = _node_weights(0, nx, grid.x0, grid.step_x, gx)
     weights_y = _node_weights(first, last, grid.y0, grid.step_y, gy)
+    # Only the nodes about these rows: the others have no weight, but would cost as much.
+    ends, _ = _cell_fraction((np.array([first, last - 1.0]) - grid.y0) / grid.step_y, gy)
+    used = slice(ends[0], ends[1] + 2)
     # In the precision of the pixels: four times as fast.
-    return np.asarray(weights_y @ (nodes.astype(np.float32) @ weights_x.T))
+    return np.asarray(weights_y[:, used] @ (nodes[used].astype(np.float32) @ weights_x.T))
 
 
 def noise_grid(data: Image, mask: Mask | None, cell_px: float, stride: int = 1) -> NoiseGrid | None:
@@ -226,7 +229,10 @@ def _clipped(cells: Image, min_fraction: float) -> tuple[FloatArray, FloatArray]
     active = np.flatnonzero(enough)
     for iteration in range(_MAX_PASSES):
         lo, hi = low[active], high[active]
-        mean, square = (values.sums(active, hi) - values.sums(active, lo)) / (hi - lo)
+        # Both ends of all windows at once.
+        both = np.concatenate([active, active])
+        below, above = np.split(values.sums(both, np.concatenate([lo, hi])), 2, axis=1)
+        mean, square = (above - below) / (hi - lo)
         variance = square - mean**2
         middle = (values.at(active, (lo + hi - 1) // 2) + values.at(active, (lo + hi) // 2)) / 2.0
         spread = np.sqrt(np.maximum(variance, 0.0))
@@ -235,8 +241,8 @@ def _clipped(cells: Image, min_fraction: float) -> tuple[FloatArray, FloatArray]
         median[active], sigma[active] = middle, spread
         limit = CLIP_SIGMA * spread
         beyond = np.nextafter(middle + limit, np.inf)
-        new_low = np.maximum(values.count_below(active, middle - limit), lo)
-        new_high = np.minimum(values.count_below(active, beyond), hi)
+        ends = values.count_below(both, np.concatenate([middle - limit, beyond]))
+        new_low, new_high = np.maximum(ends[: len(lo)], lo), np.minimum(ends[len(lo) :], hi)
         changed = ((new_low != lo) | (new_high != hi)) & (new_high > new_low) & (spread > 0.0)
         low[active] = np.where(changed, new_low, lo)
         high[active] = np.where(changed, new_high, hi)
@@ -287,7 +293,8 @@ class _SortedRows:
         self._pivot = np.where(end > 0, values, 0.0).astype(np.float64)
         self._pivot_block = middle // self._side
         shifted = self._values - self._pivot[:, None]
-        shifted[np.arange(n) >= end[:, None]] = 0.0
+        first = int(end.min())
+        shifted[:, first:][np.arange(first, n) >= end[:, None]] = 0.0
         blocks = shifted.reshape(self._blocks.shape)
         upper = np.arange(self._blocks.shape[1]) >= self._pivot_block[:, None]
         with np.errstate(over="ignore"):
@@ -314,7 +321,7 @@ class _SortedRows:
         before = whole < self._pivot_block[rows]
         offset = np.arange(self._side)
         # Before the middle, from the index to the end of its block; else from the block's start.
-        wanted = np.where(before[:, None], offset >= rest[:, None], offset < rest[:, None])
+        wanted = (offset < rest[:, None]) != before[:, None]
         part = np.where(wanted, block - self._pivot[rows, None], 0.0)
         with np.errstate(over="ignore"):
             ends = np.stack([part.sum(axis=1), (part * part).sum(axis=1)])

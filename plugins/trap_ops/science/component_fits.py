@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask
 from trap_ops.records.images import Autocorrelation, NoiseGrid
@@ -25,6 +24,7 @@ from trap_ops.science.gaussian_fit import (
     parameter_covariance,
 )
 from trap_ops.science.moments import Moments, measure_moments
+from trap_ops.science.neighbours import close_pairs
 from trap_ops.science.noise import correlation_at
 
 HELD_RADIUS_FWHM = 0.5
@@ -410,7 +410,7 @@ def shining_pairs(scene: Scene) -> IntArray:
     peaks = scene.peaks
     lower = np.linalg.cholesky(scene.beam) * FWHM_PER_SIGMA
     positions = np.linalg.solve(lower, np.stack([peaks.x, peaks.y]).astype(np.float64)).T
-    pairs = cKDTree(positions).query_pairs(_CONTAMINATION_REACH_BEAMS, output_type="ndarray")
+    pairs = close_pairs(positions, _CONTAMINATION_REACH_BEAMS)
     both = np.concatenate([pairs, pairs[:, ::-1]])
     both = both[scene.group[both[:, 0]] != scene.group[both[:, 1]]]
     distance = np.sqrt(((positions[both[:, 0]] - positions[both[:, 1]]) ** 2).sum(axis=1))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask
 from trap_ops.records.images import NoiseGrid
 from trap_ops.science.background import noise_at, upsample
 from trap_ops.science.beam import FWHM_PER_SIGMA
+from trap_ops.science.neighbours import chained, close_pairs
 
 # A secondary peak must rise so many sigma above the saddle to a higher one to be a component.
 MIN_PROMINENCE_SIGMA = 2.5
@@ -162,25 +160,26 @@ def false_detection_threshold(
 
 @dataclass(frozen=True)
 class Islands:
-    """Connected groups of pixels above the analysis threshold.
+    """Connected groups of pixels above the analysis threshold that reach the detection threshold.
 
     Attributes
     ----------
-    labels : numpy.ndarray of int32, (ny, nx)
-        Number of the group of each pixel, 0 for none.
-    significant : numpy.ndarray of bool, (n_groups + 1,)
-        Whether a group has a pixel that reaches the detection threshold; by group number.
+    above : numpy.ndarray of bool, (ny, nx)
+        All pixels above the analysis threshold.
     flat : numpy.ndarray of int, (n,)
-        Pixels of the significant groups, as ascending indices into the flattened image.
-    snr : numpy.ndarray, (n,)
-        Of these pixels: value minus background over the local rms.
+        Pixels of the islands, as ascending indices into the flattened image.
+    label : numpy.ndarray of int, (n,)
+        Number of the island of each of these, from 0 in the order of their first pixels.
+    value, snr : numpy.ndarray, (n,)
+        Pixel minus background, units of the image; that over the local rms.
     connectivity : int
         8 or 4.
     """
 
-    labels: npt.NDArray[np.int32]
-    significant: Mask
+    above: Mask
     flat: IntArray
+    label: IntArray
+    value: FloatArray
     snr: FloatArray
     connectivity: int
 
@@ -201,19 +200,46 @@ def find_islands(
     connectivity : int
         8: pixels that touch at a corner belong together; 4: only those that share a side.
     """
-    structure = ndimage.generate_binary_structure(2, 2 if connectivity == 8 else 1)
-    labels, n_groups = ndimage.label(above, structure=structure)
     flat = np.flatnonzero(above)
-    label = labels.ravel()[flat]
     y, x = np.divmod(flat, data.shape[1])
+    group = _connected(flat + y, data.shape[1] + 1, connectivity)
     background, rms = noise_at(grid, x, y)
-    snr = (data.ravel()[flat] - background) / rms
-    highest = np.zeros(n_groups + 1)
-    np.maximum.at(highest, label, snr)
+    value = data.ravel()[flat] - background
+    snr = value / rms
+    highest = np.zeros(int(group.max(initial=-1)) + 1)
+    np.maximum.at(highest, group, snr)
     significant = highest >= detection_sigma
-    significant[0] = False
-    kept = significant[label]
-    return Islands(labels, significant, flat[kept], snr[kept], connectivity)
+    kept = significant[group]
+    label = (np.cumsum(significant) - 1)[group[kept]]
+    return Islands(above, flat[kept], label, value[kept], snr[kept], connectivity)
+
+
+def _connected(place: IntArray, nx: int, connectivity: int) -> IntArray:
+    """Number of the connected group of each pixel, (n,), from 0 in the order of first pixels.
+
+    Equivalent to ``scipy.ndimage.label``, in a seventh of its time where few pixels are set.
+
+    Parameters
+    ----------
+    place : numpy.ndarray of int, (n,)
+        Ascending indices into a flattened image whose last column is empty, so that the end of a
+        row does not touch the start of the next.
+    nx : int
+        Columns of that image.
+    connectivity : int
+    """
+    begins = np.diff(place, prepend=-2) != 1
+    first = place[begins]
+    last = place[np.append(begins[1:], True)] if len(place) else place
+    # Runs touch those of the next row that overlap with them, or with the corners beyond them.
+    corner = 1 if connectivity == 8 else 0
+    low = np.searchsorted(last, first + (nx - corner))
+    count = np.searchsorted(first, last + (nx + corner), side="right") - low
+    one = np.repeat(np.arange(len(first)), count)
+    other = np.arange(len(one)) - np.repeat(np.cumsum(count) - count - low, count)
+    lowest = chained(len(first), np.stack([one, other], axis=1))
+    number = np.cumsum(lowest == np.arange(len(lowest))) - 1
+    return np.asarray(number[lowest][np.cumsum(begins) - 1])
 
 
 def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: float) -> Peaks:
@@ -227,21 +253,21 @@ def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: 
     their index.
     """
     nx = data.shape[1]
-    flat, snr = islands.flat, islands.snr
-    label = islands.labels.ravel()[flat]
-    value = data.ravel()[flat].astype(np.float64)
+    flat, label, snr = islands.flat, islands.label, islands.snr
     bright = np.flatnonzero(snr >= detection_sigma)
     neighbours = _NEIGHBOURS[islands.connectivity]
-    maxima = bright[_is_maximum(data, islands.labels, flat[bright], neighbours)]
+    maxima = bright[_is_maximum(data, islands.above, flat[bright], neighbours)]
     # Faint maxima merge in any case, so an island with one bright maximum needs no climbing.
-    count = np.bincount(label[maxima], minlength=len(islands.significant))
+    n_islands = int(label.max(initial=-1)) + 1
+    count = np.bincount(label[maxima], minlength=n_islands)
     peak = maxima[count[label[maxima]] == 1]
-    n_pixels = np.bincount(label, minlength=len(islands.significant))[label[peak]]
+    n_pixels = np.bincount(label, minlength=n_islands)[label[peak]]
     several = count[label] > 1
     if several.any():
         rms = noise_at(grid, *np.divmod(flat[several], nx)[::-1])[1]
-        root, pairs, saddle = _climb(data.shape, flat[several], value[several], neighbours)
-        root = _merge(root, pairs, saddle, value[several], rms, snr[several], detection_sigma)
+        value = data.ravel()[flat[several]].astype(np.float64)
+        root, pairs, saddle = _climb(data.shape, flat[several], value, neighbours)
+        root = _merge(root, pairs, saddle, value, rms, snr[several], detection_sigma)
         tops, basin = np.unique(root, return_inverse=True)
         peak = np.concatenate([peak, np.flatnonzero(several)[tops]])
         n_pixels = np.concatenate([n_pixels, np.bincount(basin)])
@@ -251,7 +277,7 @@ def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: 
     return Peaks(
         x=x,
         y=y,
-        value=value[peak] - noise_at(grid, x, y)[0],
+        value=islands.value[peak],
         snr=snr[peak],
         island=np.unique(label[peak], return_inverse=True)[1],
         n_pixels=n_pixels,
@@ -270,7 +296,7 @@ def without_doubles(peaks: Peaks, beam_covariance_px: npt.ArrayLike) -> Peaks:
     """
     lower = np.linalg.cholesky(np.asarray(beam_covariance_px, dtype=np.float64)) * FWHM_PER_SIGMA
     places = np.linalg.solve(lower, np.stack([peaks.x, peaks.y]).astype(np.float64)).T
-    first, second = cKDTree(places).query_pairs(_DOUBLE_BEAMS, output_type="ndarray").T
+    first, second = close_pairs(places, _DOUBLE_BEAMS).T
     if len(first) == 0:
         return peaks
     swap = peaks.value[first] < peaks.value[second]
@@ -284,9 +310,7 @@ def without_doubles(peaks: Peaks, beam_covariance_px: npt.ArrayLike) -> Peaks:
     return Peaks(**{name: value[kept] for name, value in vars(whole).items()})
 
 
-def _is_maximum(
-    data: Image, labels: npt.NDArray[np.int32], flat: IntArray, offsets: list[tuple[int, int]]
-) -> Mask:
+def _is_maximum(data: Image, above: Mask, flat: IntArray, offsets: list[tuple[int, int]]) -> Mask:
     """Whether island pixels are higher than their neighbours; of equal ones the last index is.
 
     Neighbours outside the island do not count: a masked one may hold anything.
@@ -302,7 +326,7 @@ def _is_maximum(
         neighbour = flat + (dy * nx + dx)
         other = values.take(neighbour, mode="clip")
         higher = other >= value if (dy, dx) > (0, 0) else other > value
-        higher &= labels.ravel().take(neighbour, mode="clip") > 0
+        higher &= above.ravel().take(neighbour, mode="clip")
         highest &= ~(higher & rows[dy] & columns[dx])
     return highest
 
@@ -388,92 +412,3 @@ def _merge(
         different = pairs[:, 0] != pairs[:, 1]
         pairs, saddle = pairs[different], saddle[different]
     return np.asarray(target[root])
-
-
-@dataclass(frozen=True)
-class IslandTable:
-    """What islands are, without any model of sources; all arrays (n,), one row an island.
-
-    Attributes
-    ----------
-    n_pixels, n_components : numpy.ndarray of int
-        Pixels above the analysis threshold; components measured in them.
-    x_min, x_max, y_min, y_max : numpy.ndarray of int
-        Outermost pixels, 0-based.
-    x, y : numpy.ndarray
-        Mean position, weighted with the brightness, 0-based pixels.
-    peak : numpy.ndarray
-        Brightest pixel minus background, units of the image.
-    snr : numpy.ndarray
-        Highest significance of a pixel.
-    flux : numpy.ndarray
-        Sum of the pixels minus background over the pixels of a beam: what extended emission has,
-        whatever its shape. Light below the analysis threshold is missing.
-    """
-
-    n_pixels: IntArray
-    n_components: IntArray
-    x_min: IntArray
-    x_max: IntArray
-    y_min: IntArray
-    y_max: IntArray
-    x: FloatArray
-    y: FloatArray
-    peak: FloatArray
-    snr: FloatArray
-    flux: FloatArray
-
-    def __len__(self) -> int:
-        """Count the islands."""
-        return len(self.n_pixels)
-
-
-def tabulate_islands(
-    data: Image,
-    islands: Islands,
-    grid: NoiseGrid,
-    peaks: Peaks,
-    components: IntArray,
-    beam_pixels: float,
-) -> IslandTable:
-    """Sum up the islands that have a peak, in the order of :attr:`Peaks.island`.
-
-    Parameters
-    ----------
-    data : numpy.ndarray of float32, (ny, nx)
-    islands : Islands
-    grid : NoiseGrid
-    peaks : Peaks
-        Of these islands.
-    components : numpy.ndarray of int, (m,)
-        Island of each component that was measured.
-    beam_pixels : float
-        Solid angle of the beam in pixels.
-    """
-    with_peak = np.unique(islands.labels[peaks.y, peaks.x])
-    label = islands.labels.ravel()[islands.flat]
-    kept = np.isin(label, with_peak)
-    y, x = np.divmod(islands.flat[kept], data.shape[1])
-    value = data[y, x] - noise_at(grid, x, y)[0]
-    number = np.searchsorted(with_peak, label[kept])
-    n = len(with_peak)
-    order = np.argsort(number, kind="stable")
-    first = np.searchsorted(number[order], np.arange(n))
-
-    def reduced(function: np.ufunc, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.asarray(function.reduceat(values[order], first) if n else values[:0])
-
-    total = np.bincount(number, value, n)
-    return IslandTable(
-        n_pixels=np.bincount(number, minlength=n),
-        n_components=np.bincount(components, minlength=n),
-        x_min=reduced(np.minimum, x),
-        x_max=reduced(np.maximum, x),
-        y_min=reduced(np.minimum, y),
-        y_max=reduced(np.maximum, y),
-        x=np.bincount(number, value * x, n) / total,
-        y=np.bincount(number, value * y, n) / total,
-        peak=reduced(np.maximum, value),
-        snr=reduced(np.maximum, islands.snr[kept]),
-        flux=total / beam_pixels,
-    )

@@ -22,15 +22,14 @@ from trap_ops.science.beam import (
 )
 from trap_ops.science.detection import (
     Islands,
-    IslandTable,
     false_detection_threshold,
     find_islands,
     find_peaks,
     rms_range,
-    tabulate_islands,
     threshold,
     without_doubles,
 )
+from trap_ops.science.island_table import IslandTable, tabulate_islands
 from trap_ops.science.masks import blank_pixels, pixel_mask, widen
 from trap_ops.science.measurement import Measurements, measure_peaks
 from trap_ops.science.noise import (
@@ -167,7 +166,7 @@ def _search(
     islands = _islands(data, mask, grid, detection, analysis, config.connectivity)
     if _crowded(islands, mask):
         used = _sources_of(data, mask, islands, grid, detection, analysis, fwhm_px, config)
-        del islands  # Its labels are as large as the image.
+        del islands  # It holds a mask of the image.
         if mask is not None:
             used |= mask
         grid = noise_grid(data, used, cell_px, stride) or grid
@@ -241,7 +240,7 @@ def _measured(
     )
     kept = measurements.take(_axis_ends_valid(measurements, mask, data.shape))
     islands = tabulate_islands(
-        searched, search.islands, search.grid, peaks, kept.island, area_of_covariance(beam)
+        search.islands, data.shape[1], peaks, kept.island, area_of_covariance(beam)
     )
     return kept, islands
 
@@ -280,7 +279,7 @@ def source_mask(islands: Islands, fwhm_px: float) -> Mask:
 
     Islands of noise alone stay out of the mask: without them the noise would look too quiet.
     """
-    mask = np.zeros(islands.labels.shape, dtype=bool)
+    mask = np.zeros(islands.above.shape, dtype=bool)
     mask.ravel()[islands.flat] = True
     return widen(mask, math.ceil(0.6 * fwhm_px))
 
@@ -298,7 +297,7 @@ def _islands(
 
 
 def _crowded(islands: Islands, mask: Mask | None) -> bool:
-    n_used = islands.labels.size - (0 if mask is None else np.count_nonzero(mask))
+    n_used = islands.above.size - (0 if mask is None else np.count_nonzero(mask))
     return len(islands.flat) > _CROWDED_FRACTION * n_used
 
 

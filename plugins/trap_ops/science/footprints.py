@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from trap_ops.records.arrays import FloatArray, Image, IntArray, Mask
 from trap_ops.science.beam import FWHM_PER_SIGMA
 from trap_ops.science.gaussian_fit import Stamps
+from trap_ops.science.neighbours import chained, close_pairs
 
 # Components closer than this many beams are fitted together, at most so many of them.
 _LINK_BEAMS = 2.0
@@ -83,16 +81,11 @@ def group_components(
 
 def _split(whitened: FloatArray, members: IntArray, link: float, group: IntArray) -> None:
     """Give each member the index of its group's first component; cut groups that are too big."""
-    if len(members) == 0:
-        return
-    pairs = cKDTree(whitened[members]).query_pairs(link, output_type="ndarray")
-    graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(members), len(members)))
-    label = connected_components(graph, directed=False)[1]
-    first = np.unique(label, return_index=True)[1]
-    group[members] = members[first][label]
-    size = np.bincount(label)
+    first = chained(len(members), close_pairs(whitened[members], link))
+    group[members] = members[first]
+    size = np.bincount(first)
     for big in np.flatnonzero(size > MAX_GROUP):
-        inside = members[label == big]
+        inside = members[first == big]
         if link < 0.2:  # Nothing left to cut: as they come, five by five.
             group[inside] = np.repeat(inside[::MAX_GROUP], MAX_GROUP)[: len(inside)]
         else:

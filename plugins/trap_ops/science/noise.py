@@ -64,10 +64,11 @@ def measure_autocorrelation(
         Sets the largest lag, and stands in where fewer than 400 beams are valid.
     """
     covariance = np.asarray(beam_covariance_px, dtype=np.float64)
-    if valid.sum() < _MIN_BEAMS * area_of_covariance(covariance):
+    n_valid = np.count_nonzero(valid)
+    if n_valid < _MIN_BEAMS * area_of_covariance(covariance):
         return gaussian_autocorrelation(covariance, 1.0)
     noise = np.where(valid, residual, np.float32(0.0))
-    noise -= np.where(valid, noise.sum(dtype=np.float64) / valid.sum(), 0.0).astype(np.float32)
+    noise -= valid * np.float32(noise.sum(dtype=np.float64) / n_valid)
     reach = max_lag(covariance)
     shape = tuple(fft.next_fast_len(n + reach, real=True) for n in noise.shape)
     correlation = _correlation(noise, shape, reach)
@@ -86,8 +87,10 @@ def max_lag(beam_covariance_px: npt.ArrayLike) -> int:
 
 def _correlation(values: Image, shape: tuple[int, ...], reach: int) -> FloatArray:
     spectrum = fft.rfft2(values, s=shape)
-    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+    power = spectrum.real**2 + spectrum.imag**2
+    # Back to lags along y first: only a few of these rows are wanted, and power is real, so that
+    # those of lags below zero follow from the others.
+    rows = fft.ihfft(power, axis=0)[: reach + 1]
+    rows = np.concatenate([rows[:0:-1].conj(), rows])
     lags = np.arange(-reach, reach + 1)
-    # Back to lags along y first: only a few of these rows are wanted.
-    rows = fft.ifft(power, axis=0)[lags]
     return np.asarray(fft.irfft(rows, n=shape[1], axis=1)[:, lags], dtype=np.float64)

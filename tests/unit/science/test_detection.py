@@ -72,9 +72,8 @@ def test_islands_are_those_of_a_flood_fill() -> None:
     wanted = [group for group in flood(above) if max(data[p] for p in group) >= 2.5]
     assert 5 < len(wanted) < len(flood(above))
     found: dict[int, set[tuple[int, int]]] = {}
-    for flat in islands.flat.tolist():
-        y, x = divmod(flat, 90)
-        found.setdefault(int(islands.labels[y, x]), set()).add((y, x))
+    for flat, label in zip(islands.flat.tolist(), islands.label.tolist(), strict=True):
+        found.setdefault(label, set()).add(divmod(flat, 90))
     assert sorted(map(sorted, found.values())) == sorted(map(sorted, wanted))
     np.testing.assert_allclose(islands.snr, data.ravel()[islands.flat])
 
