@@ -295,7 +295,8 @@ def without_doubles(peaks: Peaks, beam_covariance_px: npt.ArrayLike) -> Peaks:
     beam_covariance_px : array_like, (2, 2)
     """
     lower = np.linalg.cholesky(np.asarray(beam_covariance_px, dtype=np.float64)) * FWHM_PER_SIGMA
-    places = np.linalg.solve(lower, np.stack([peaks.x, peaks.y]).astype(np.float64)).T
+    pixels = np.stack([peaks.x, peaks.y]).astype(np.float64)
+    places = np.asarray(np.linalg.solve(lower, pixels).T, dtype=np.float64)
     first, second = close_pairs(places, _DOUBLE_BEAMS).T
     if len(first) == 0:
         return peaks
