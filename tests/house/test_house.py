@@ -114,8 +114,7 @@ def test_the_finder_needs_arrays_only() -> None:
     """Each task is a new process: what it imports, it pays for every time."""
     code = (
         "import sys, trap_ops.science.extraction, trap_ops.science.forced_fits\n"
-        "slow = {'astropy', 'scipy.stats', 'sqlalchemy', 'airflow', 'pandas'}\n"
-        "print(sorted(slow & set(sys.modules)))"
+        "print(*{'.'.join(name.split('.')[:2]) for name in sys.modules})"
     )
     made = subprocess.run(
         [sys.executable, "-c", code],
@@ -124,4 +123,9 @@ def test_the_finder_needs_arrays_only() -> None:
         text=True,
         check=True,
     )
-    assert made.stdout.strip() == "[]"
+    loaded = set(made.stdout.split())
+    assert {"trap_ops.science", "scipy.fft", "scipy.ndimage"} <= loaded
+    slow = {"astropy", "sqlalchemy", "airflow", "pandas", "pydantic", "trap_ops.config"}
+    # Another quarter of the time: see trap_ops.science.neighbours.
+    slow |= {f"scipy.{name}" for name in ("spatial", "sparse", "stats", "optimize", "linalg")}
+    assert slow & loaded == set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypedDict
 
 import numpy as np
@@ -73,10 +74,15 @@ class Scene:
     group: IntArray
     analysis_sigma: float
 
-    @property
+    @cached_property
     def size(self) -> IntArray:
         """Number of components of each group."""
         return np.bincount(self.group)
+
+    @cached_property
+    def shining_pairs(self) -> IntArray:
+        """Pairs (component, brighter one of another group that shines into its stamp), (m, 2)."""
+        return _shining_pairs(self)
 
     def members(self, groups: IntArray) -> IntArray:
         """Components of groups of equal size k, (len(groups), k), in canonical order."""
@@ -169,7 +175,7 @@ def fit_components(
     anew = np.ones(len(size), dtype=bool)
     if changed is not None:
         anew = np.bincount(scene.group[changed], minlength=len(size)) > 0
-    for neighbours in (None, shining_pairs(scene)):
+    for neighbours in (None, scene.shining_pairs):
         groups = np.flatnonzero(anew)
         light = None
         if neighbours is not None:
@@ -405,8 +411,7 @@ def _footprint_scale(scene: Scene) -> IntArray:
     return np.clip(np.searchsorted(_SCALES, ratio / 1.2), 0, len(_SCALES) - 1)
 
 
-def shining_pairs(scene: Scene) -> IntArray:
-    """Pairs (component, brighter component of another group that shines into its stamp), (m, 2)."""
+def _shining_pairs(scene: Scene) -> IntArray:
     peaks = scene.peaks
     lower = np.linalg.cholesky(scene.beam) * FWHM_PER_SIGMA
     positions = np.linalg.solve(lower, np.stack([peaks.x, peaks.y]).astype(np.float64)).T

@@ -1,7 +1,7 @@
 """Which places are near each other, and what they chain together.
 
-Written out here because scipy.spatial and scipy.sparse, which have the same, take as long to load
-as an image of a megapixel takes to be searched, and each task is a new process.
+Written out here because scipy.spatial and scipy.sparse, which have the same, take longer to load
+than an image of a megapixel takes to be searched, and each task is a new process.
 """
 
 from __future__ import annotations

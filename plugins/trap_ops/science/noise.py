@@ -27,10 +27,12 @@ def correlation_at(
     correlation: Autocorrelation, dx: npt.NDArray[np.integer], dy: npt.NDArray[np.integer]
 ) -> FloatArray:
     """Correlation at integer pixel offsets of any shape; 0 beyond the measured lags."""
-    reach = correlation.values.shape[0] // 2
+    side = correlation.values.shape[0]
+    reach = side // 2
+    place = (dy + reach) * side + (dx + reach)
+    values = correlation.values.ravel().take(place, mode="clip")
     inside = (np.abs(dx) <= reach) & (np.abs(dy) <= reach)
-    row, column = np.where(inside, dy, 0) + reach, np.where(inside, dx, 0) + reach
-    return np.where(inside, correlation.values[row, column], 0.0)
+    return values if inside.all() else np.where(inside, values, 0.0)
 
 
 def gaussian_autocorrelation(

@@ -24,7 +24,6 @@ from trap_ops.science.component_fits import (
     cut_groups,
     fit_limits,
     group_scales,
-    shining_pairs,
     stamp_correlation,
 )
 from trap_ops.science.detection import Peaks
@@ -109,7 +108,7 @@ def split_components(
     wide = free.good & tried & ((resolved_sigma > _TRIED_SIGMA) | free.poor)
     groups = np.unique(scene.group[wide])
     groups = groups[scene.size[groups] < MAX_GROUP]
-    pairs = shining_pairs(scene)
+    pairs = scene.shining_pairs
     light = Light(pairs, free.parameters, free.good) if len(pairs) else None
     gone, made = [], []
     for chosen, covariance in alike(scene, groups, group_scales(scene, _WIDER_STEPS)):

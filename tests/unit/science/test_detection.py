@@ -78,6 +78,19 @@ def test_islands_are_those_of_a_flood_fill() -> None:
     np.testing.assert_allclose(islands.snr, data.ravel()[islands.flat])
 
 
+@pytest.mark.parametrize("connectivity", [4, 8])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.4, 0.7, 1.0])
+def test_labels_are_those_of_scipy(share: float, connectivity: int) -> None:
+    rng = np.random.default_rng(4)
+    structure = ndimage.generate_binary_structure(2, 2 if connectivity == 8 else 1)
+    for shape in ((1, 1), (1, 40), (40, 1), (37, 53)):
+        above = rng.random(shape) < share
+        islands = find_islands(above.astype(np.float32), above, FLAT, 0.5, connectivity)
+        assert islands.flat.tolist() == np.flatnonzero(above).tolist()
+        wanted = ndimage.label(above, structure=structure)[0]
+        assert islands.label.tolist() == (wanted[above] - 1).tolist()
+
+
 def test_an_island_that_reaches_the_threshold_exactly_counts() -> None:
     data = np.zeros((9, 9), dtype=np.float32)
     data[2, 2], data[6, 6] = 8.0, 7.999
