@@ -29,7 +29,7 @@ QUICK = settings(
     derandomize=True,
     deadline=None,
     database=None,
-    max_examples=25,
+    max_examples=12,
     phases=[Phase.explicit, Phase.generate],
 )
 # So wide that sources leave something of every cell: one without pixels takes its nearest
@@ -146,7 +146,7 @@ def assert_same(
     shift: np.ndarray | None = None,
     factor: float = 1.0,
     offset: float = 0.0,
-    unlike: Flag = Flag(0),
+    unlike: int = 0,
 ) -> None:
     """The same sources, and all that is said of them, but for where they are and in what unit.
 
@@ -220,7 +220,7 @@ def check_move(image: Looked, move: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("name", MOVES)
-@settings(QUICK, max_examples=8)
+@settings(QUICK, max_examples=6)
 @given(image=images())
 def test_an_image_turned_or_mirrored_has_the_same_sources(name: str, image: Looked) -> None:
     check_move(image, MOVES[name])
@@ -294,7 +294,7 @@ def test_an_offset_is_in_the_background_alone(image: Looked, offset: float) -> N
     check_offset(image, offset)
 
 
-@settings(QUICK, max_examples=10)
+@settings(QUICK, max_examples=8)
 @given(plan=plans(), seed=st.integers(0, 2**32 - 1), split=st.booleans(), force=st.booleans())
 def test_what_is_far_away_has_no_part(plan: FieldPlan, seed: int, split: bool, force: bool) -> None:
     """Of an image and a part of it that begins at a cell: cells two away are not felt.
