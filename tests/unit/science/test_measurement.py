@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from trap_ops.records.images import NoiseGrid
 from trap_ops.records.sources import Flag
-from trap_ops.science import component_fits
+from trap_ops.science import component_fits, measurement
 from trap_ops.science.beam import FWHM_PER_SIGMA, beam_covariance
 from trap_ops.science.detection import Peaks, find_islands, find_peaks, threshold
 from trap_ops.science.footprints import group_components, make_footprint
@@ -327,6 +328,46 @@ def test_the_light_of_others_is_subtracted_pixel_by_pixel() -> None:
                 clean.stamps.value[item], plain.stamps.value[item] - wanted * weight, atol=1e-9
             )
     assert shone > 20
+
+
+def slow_variance(function: Callable[[np.ndarray], float], at: np.ndarray, of: np.ndarray) -> float:
+    """Propagated error squared: every derivative by a difference, every sum by a loop."""
+    slopes = []
+    for number in range(len(at)):
+        step = np.zeros(len(at))
+        step[number] = 1e-5 * max(abs(at[number]), 1e-2)
+        slopes.append((function(at + step) - function(at - step)) / (2.0 * step[number]))
+    return sum(slopes[i] * of[i, j] * slopes[j] for i in range(len(at)) for j in range(len(at)))
+
+
+def test_errors_of_flux_and_size_are_propagated_from_all_parameters() -> None:
+    """From the whole covariance, of shapes that are turned against the beam."""
+    rng = np.random.default_rng(2)
+    n = 12
+    parameters = np.empty((n, 6))
+    parameters[:, 0], parameters[:, 1:3] = rng.uniform(5.0, 50.0, n), rng.uniform(0.0, 99.0, (n, 2))
+    for row in parameters:
+        turn = np.eye(2) + rng.uniform(-0.4, 0.4, (2, 2))
+        inverse = np.linalg.inv(turn @ BEAM @ turn.T)
+        row[3:] = inverse[0, 0], inverse[0, 1], inverse[1, 1]
+    root = rng.normal(size=(n, 6, 6)) * np.array([1.0, 0.1, 0.1, 1e-3, 1e-3, 1e-3])[:, None]
+    covariance = root @ root.swapaxes(1, 2)
+    no = np.zeros(n, dtype=bool)
+    fits = component_fits.ComponentFits(
+        parameters, covariance, np.ones(n), np.ones(n), ~no, no, no, no, no
+    )
+
+    def area_ratio(p: np.ndarray) -> float:
+        return float(1.0 / np.sqrt((p[3] * p[5] - p[4] ** 2) * np.linalg.det(BEAM)))
+
+    flux = np.array([row[0] * area_ratio(row) for row in parameters])
+    variance = measurement._flux_variance(fits, flux)
+    significance = measurement._resolved_significance(fits, BEAM)
+    for i, row in enumerate(parameters):
+        wanted = slow_variance(lambda p: p[0] * area_ratio(p), row, covariance[i])
+        assert variance[i] == pytest.approx(wanted, rel=1e-6)
+        error = np.sqrt(slow_variance(lambda p: np.log(area_ratio(p)), row, covariance[i]))
+        assert significance[i] == pytest.approx(np.log(area_ratio(row)) / error, rel=1e-6)
 
 
 @pytest.mark.xfail(reason="the bias of amplitudes is subtracted where its expansion means nothing")
