@@ -173,3 +173,54 @@ def test_single_nodes_are_smoothed_away() -> None:
     data[96:128, 96:128] *= 5.0
     grid = noise_grid(data, None, CELL)
     assert grid.rms.max() < 1.2
+
+
+def slow_grid(
+    data: np.ndarray, used: np.ndarray, cell_px: float, stride: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """One cell after the other, then one node after the other."""
+    axes = []
+    for axis in (0, 1):
+        inside = np.flatnonzero(used.any(axis=1 - axis))
+        n = int(inside[-1] - inside[0]) + 1
+        n_cells = int(n // cell_px)
+        side = n // n_cells // stride * stride
+        first = int(inside[0]) + (n - n_cells * side) // 2
+        axes.append(
+            [slice(first + i * side, first + (i + 1) * side, stride) for i in range(n_cells)]
+        )
+    rough = np.array(
+        [[slow_clip(data[rows, columns][used[rows, columns]]) for columns in axes[1]]
+         for rows in axes[0]]
+    )  # fmt: skip
+    smooth = np.empty_like(rough)
+    n_rows, n_columns = rough.shape[:2]
+    if min(n_rows, n_columns) < 3:  # Too few for a median.
+        return rough[:, :, 0], rough[:, :, 1]
+    for row in range(n_rows):
+        for column in range(n_columns):
+            near = [
+                rough[min(max(row + dy, 0), n_rows - 1), min(max(column + dx, 0), n_columns - 1)]
+                for dy in (-1, 0, 1)
+                for dx in (-1, 0, 1)
+            ]
+            smooth[row, column] = np.median(near, axis=0)
+    return smooth[:, :, 0], smooth[:, :, 1]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(150, 203), (128, 97), (128, 110)])
+def test_a_grid_is_that_of_cells_one_by_one(shape: tuple[int, int], stride: int) -> None:
+    """With sources, a slope, holes, and a border that is not used."""
+    rng = np.random.default_rng(shape[1] + stride)
+    data = noise(*shape, seed=shape[0]) * np.linspace(1.0, 2.0, shape[1], dtype=np.float32)
+    data += np.linspace(0.0, 3.0, shape[0], dtype=np.float32)[:, None]
+    data[rng.random(shape) < 0.02] += 40.0
+    used = rng.random(shape) > 0.15
+    used[:5] = used[:, -8:] = False
+    grid = noise_grid(data, ~used, CELL, stride)
+    background, rms = slow_grid(data, used, CELL, stride)
+    assert grid.rms.shape == (int((shape[0] - 5) // CELL), int((shape[1] - 8) // CELL))
+    # Values are float32, their sums are not.
+    np.testing.assert_allclose(grid.background, background, atol=1e-6)
+    np.testing.assert_allclose(grid.rms, rms, rtol=1e-6)

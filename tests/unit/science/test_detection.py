@@ -7,7 +7,17 @@ import pytest
 from scipy import ndimage
 
 from trap_ops.records.images import NoiseGrid
-from trap_ops.science.detection import find_islands, find_peaks, rms_range, threshold
+from trap_ops.science.background import noise_at
+from trap_ops.science.detection import (
+    MIN_PROMINENCE_SIGMA,
+    Islands,
+    false_detection_threshold,
+    find_islands,
+    find_peaks,
+    rms_range,
+    tabulate_islands,
+    threshold,
+)
 from trap_ops.science.extraction import source_mask
 from trap_ops.science.model_image import add_gaussians
 
@@ -49,8 +59,6 @@ def test_threshold_follows_background_and_rms_of_the_place() -> None:
     rng = np.random.default_rng(2)
     grid = NoiseGrid(rng.normal(0, 1, (4, 5)), rng.uniform(1, 2, (4, 5)), 8.0, 8.0, 16.0, 16.0)
     data = rng.normal(0.0, 6.0, (64, 80)).astype(np.float32)
-    from trap_ops.science.background import noise_at
-
     y, x = np.mgrid[0:64, 0:80]
     background, rms = noise_at(grid, x.ravel(), y.ravel())
     excess = data.ravel() - background - 3.0 * rms
@@ -164,3 +172,181 @@ def test_a_faint_maximum_belongs_to_its_bright_neighbours() -> None:
     brighter = sky([*bright, (30, 30, 8.5)])
     brighter[30, 15:46] = np.maximum(brighter[30, 15:46], 3.5)
     assert peaks_of(brighter) == [(15, 30), (30, 30), (45, 30)]
+
+
+UNEVEN = NoiseGrid(
+    np.random.default_rng(4).normal(0.0, 0.3, (4, 5)),
+    np.random.default_rng(5).uniform(0.8, 1.4, (4, 5)),
+    10.0, 10.0, 25.0, 25.0,
+)  # fmt: skip
+
+
+def hills(seed: int, shape: tuple[int, int] = (100, 120)) -> np.ndarray:
+    """Smooth noise of many sigma: islands with several maxima, and some of them prominent."""
+    data = ndimage.gaussian_filter(np.random.default_rng(seed).normal(0.0, 1.0, shape), 2.0)
+    return (6.0 * data / data.std()).astype(np.float32)
+
+
+def noise_of(pixel: tuple[int, int]) -> tuple[float, float]:
+    background, rms = noise_at(UNEVEN, np.array([pixel[1]]), np.array([pixel[0]]))
+    return float(background[0]), float(rms[0])
+
+
+Pixel = tuple[int, int]
+
+
+def around(pixel: Pixel, group: set[Pixel]) -> set[Pixel]:
+    """The pixel and its neighbours in an island."""
+    y, x = pixel
+    return {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & group
+
+
+def slow_saddles(
+    data: np.ndarray, peak_of: dict[Pixel, Pixel]
+) -> dict[Pixel, list[tuple[float, Pixel]]]:
+    """Of each peak the higher ones whose pixels touch its own, and over what height."""
+    saddles: dict[Pixel, list[tuple[float, Pixel]]] = {}
+    for pixel, peak in peak_of.items():
+        for other in around(pixel, set(peak_of)):
+            if (data[peak], peak) < (data[peak_of[other]], peak_of[other]):
+                over = min(float(data[pixel]), float(data[other]))
+                saddles.setdefault(peak, []).append((over, peak_of[other]))
+    return saddles
+
+
+def slow_peaks(data: np.ndarray, group: set[Pixel], detection_sigma: float) -> dict[Pixel, int]:
+    """Peaks (y, x) of an island and how many pixels lead up to each, as find_peaks promises."""
+
+    def top(pixel: Pixel) -> Pixel:
+        while (higher := max(around(pixel, group), key=lambda at: (data[at], at))) != pixel:
+            pixel = higher
+        return pixel
+
+    peak_of = {pixel: top(pixel) for pixel in group}
+    merged: dict[Pixel, Pixel] | None = None
+    while merged != {}:
+        merged = {}
+        for peak, saddles in slow_saddles(data, peak_of).items():
+            over, higher = max(saddles)
+            background, rms = noise_of(peak)
+            shallow = data[peak] - over < MIN_PROMINENCE_SIGMA * rms
+            if shallow or (data[peak] - background) / rms < detection_sigma:
+                merged[peak] = higher
+        for pixel, peak in peak_of.items():
+            while peak in merged:
+                peak = merged[peak]
+            peak_of[pixel] = peak
+    return {peak: list(peak_of.values()).count(peak) for peak in set(peak_of.values())}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_peaks_are_those_of_a_climb_pixel_by_pixel(seed: int) -> None:
+    data = hills(seed)
+    islands = find_islands(data, threshold(data, None, UNEVEN, 3.0), UNEVEN, 8.0)
+    found = find_peaks(data, islands, UNEVEN, 8.0)
+    wanted, island = {}, {}
+    groups = sorted(map(sorted, flood(islands.significant[islands.labels])))
+    for group in groups:
+        peaks = slow_peaks(data, set(group), 8.0)
+        wanted |= peaks
+        island |= dict.fromkeys(peaks, int(islands.labels[group[0]]))
+    assert len(wanted) > len(groups) + 8
+    places = list(zip(found.y.tolist(), found.x.tolist(), strict=True))
+    assert places == sorted(wanted)
+    assert found.n_pixels.tolist() == [wanted[place] for place in places]
+    in_order = sorted(set(island.values()))
+    assert found.island.tolist() == [in_order.index(island[place]) for place in places]
+    for number, place in enumerate(places):
+        background, rms = noise_of(place)
+        value = float(data[place]) - background
+        assert found.value[number] == pytest.approx(value, rel=1e-12)
+        assert found.snr[number] == pytest.approx(value / rms, rel=1e-12)
+
+
+@pytest.mark.xfail(reason="with connectivity 4 maxima are sought among four neighbours, too")
+def test_one_source_is_one_peak_whichever_way_its_beam_lies() -> None:
+    """Along a diagonal the highest two pixels may touch at a corner only."""
+    data = np.zeros((64, 64), dtype=np.float32)
+    add_gaussians(data, *np.array([[30.5], [30.5], [100.0]]), np.array([[4.3, 2.4], [2.4, 4.3]]))
+    for connectivity in (8, 4):
+        islands = find_islands(data, threshold(data, None, FLAT, 3.0), FLAT, 8.0, connectivity)
+        assert len(find_peaks(data, islands, FLAT, 8.0)) == 1, connectivity
+
+
+def slow_false_detection_threshold(
+    data: np.ndarray, mask: np.ndarray, rate: float, beam_pixels: float
+) -> float:
+    """Hopkins et al. 2002: the pixels in order of their p-values, one after the other."""
+    snr = []
+    for place in zip(*np.nonzero(np.isfinite(data) & ~mask), strict=True):
+        background, rms = noise_of((int(place[0]), int(place[1])))
+        snr.append((float(data[place]) - background) / rms)
+    correlation = sum(1.0 / k for k in range(1, round(beam_pixels) + 1))
+    made = np.inf
+    for number, value in enumerate(sorted(snr, reverse=True), start=1):
+        if value <= 1.5:  # No threshold is sought further down.
+            break
+        p = np.exp(-(value**2) / 2.0) / np.sqrt(2.0 * np.pi)
+        if p < rate / correlation * number / len(snr):
+            made = value
+    return made
+
+
+@pytest.mark.parametrize("rate", [1e-4, 0.01, 0.2, 0.9])
+@pytest.mark.parametrize("beam_pixels", [1.0, 12.0, 40.4])
+def test_the_false_detection_threshold_is_that_of_a_list(rate: float, beam_pixels: float) -> None:
+    rng = np.random.default_rng(7)
+    data = rng.normal(0.0, 1.1, (60, 70)).astype(np.float32)
+    add_gaussians(data, *rng.uniform(5, 55, (2, 10)), rng.uniform(4.0, 12.0, 10), BEAM)
+    data[3, 4] = np.nan
+    mask = rng.random(data.shape) < 0.1
+    found = false_detection_threshold(data, mask, UNEVEN, rate, beam_pixels)
+    wanted = slow_false_detection_threshold(data, mask, rate, beam_pixels)
+    # The noise between nodes is float32.
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_nothing_significant_has_an_infinite_threshold() -> None:
+    data = np.full((20, 20), 1.0, dtype=np.float32)
+    found = false_detection_threshold(data, None, FLAT, 0.01, 5.0)
+    assert found == slow_false_detection_threshold(data, np.zeros((20, 20), bool), 0.01, 5.0)
+    assert found == np.inf
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_islands_are_tabulated_as_pixel_by_pixel(connectivity: int) -> None:
+    data = hills(11)
+    above = threshold(data, None, UNEVEN, 3.0)
+    islands: Islands = find_islands(data, above, UNEVEN, 8.0, connectivity)
+    peaks = find_peaks(data, islands, UNEVEN, 8.0)
+    # The last component of all was not measured.
+    components = peaks.island[:-1]
+    table = tabulate_islands(data, islands, UNEVEN, peaks, components, 20.0)
+    assert len(table) == len(set(peaks.island)) > 10
+    for number in range(len(table)):
+        peak = int(np.flatnonzero(peaks.island == number)[0])
+        label = islands.labels[peaks.y[peak], peaks.x[peak]]
+        pixels = [
+            (int(y), int(x)) for y, x in zip(*np.nonzero(islands.labels == label), strict=True)
+        ]
+        values = [float(data[pixel]) - noise_of(pixel)[0] for pixel in pixels]
+        significance = [v / noise_of(pixel)[1] for v, pixel in zip(values, pixels, strict=True)]
+        total = sum(values)
+        y, x = zip(*pixels, strict=True)
+        row = {name: column[number] for name, column in vars(table).items()}
+        assert row.pop("n_components") == np.count_nonzero(components == number)
+        assert row == pytest.approx(
+            {
+                "n_pixels": len(pixels),
+                "x_min": min(x),
+                "x_max": max(x),
+                "y_min": min(y),
+                "y_max": max(y),
+                "x": sum(v * at for v, at in zip(values, x, strict=True)) / total,
+                "y": sum(v * at for v, at in zip(values, y, strict=True)) / total,
+                "peak": max(values),
+                "snr": max(significance),
+                "flux": total / 20.0,
+            },
+            rel=1e-12,
+        )

@@ -154,3 +154,44 @@ def test_a_pixel_of_two_footprints_counts_once_for_the_nearest_peak(data: np.nda
         assert ((to_first <= to_second) if peak == 0 else (to_second < to_first)).all()
     # A stamp that shares pixels is still whole.
     assert not made.incomplete.any()
+
+
+@pytest.mark.parametrize("thin", [False, True])
+def test_stamps_of_groups_are_cut_pixel_by_pixel(data: np.ndarray, thin: bool) -> None:
+    """Three components with backgrounds and noise of their own, a mask, a hole and an edge."""
+    footprint = make_footprint(BEAM * 16.0, 0.8, 3) if thin else make_footprint(BEAM, 0.8)
+    assert (np.unique(footprint.dx)[1] - np.unique(footprint.dx)[0] > 1) == thin
+    rng = np.random.default_rng(5)
+    x, y = np.array([[40, 44, 39], [3, 5, 9]]), np.array([[30, 31, 36], [57, 52, 55]])
+    background, rms = rng.normal(size=(2, 3)), rng.uniform(1.0, 3.0, (2, 3))
+    mask = rng.random(data.shape) < 0.1
+    data[32, 41] = np.nan
+    made = cut_stamps(data, mask, footprint, x, y, background, rms, BEAM)
+    for item in range(2):
+        place = 0
+        unit = rms[item].sum() / 3.0
+        complete, holes = True, False
+        for number in range(3):
+            for dx, dy in zip(footprint.dx, footprint.dy, strict=True):
+                column, row = x[item, number] + dx, y[item, number] + dy
+                apart = [float(widths(column - x[item, k], row - y[item, k])) for k in range(3)]
+                inside = 0 <= column < 80 and 0 <= row < 60
+                there = bool(inside and not mask[row, column] and np.isfinite(data[row, column]))
+                complete &= there
+                holes |= inside and not there
+                # The first of the nearest, to the rounding of a square root.
+                first = next(k for k in range(3) if apart[k] <= min(apart) + 1e-9)
+                used = there and first == number
+                value = (
+                    (float(data[row, column]) - background[item, number]) / unit if used else 0.0
+                )
+                assert made.stamps.weight[item, place] == float(used)
+                assert made.stamps.value[item, place] == pytest.approx(value, rel=1e-12)
+                assert made.stamps.x[item, place] == column - x[item, 0]
+                assert made.stamps.y[item, place] == row - y[item, 0]
+                if inside:
+                    assert (made.column[item, place], made.row[item, place]) == (column, row)
+                place += 1
+        assert made.rms[item] == pytest.approx(unit)
+        assert made.incomplete[item] == (not complete)
+        assert made.masked[item] == holes

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from trap_ops.records.images import NoiseGrid, NoiseModel
+from trap_ops.science.background import noise_at
 from trap_ops.science.beam import FWHM_PER_SIGMA, beam_covariance, fwhm_of_covariance
 from trap_ops.science.component_fits import HELD_RADIUS_FWHM
-from trap_ops.science.footprints import make_footprint
+from trap_ops.science.footprints import MAX_GROUP, group_components, make_footprint
 from trap_ops.science.forced_fits import ForcedFits, fit_positions, upper_limits
 from trap_ops.science.masks import blank_pixels
 from trap_ops.science.model_image import add_gaussians
-from trap_ops.science.noise import gaussian_autocorrelation
+from trap_ops.science.noise import correlation_at, gaussian_autocorrelation
 from trap_ops.simulate.noise import NoiseKind, correlated_noise
 
 BEAM = beam_covariance(7.0, 5.0, 30.0, [[-1.0, 0.0], [0.0, 1.0]])
@@ -253,3 +254,91 @@ def test_no_position_depends_on_the_fraction_of_a_pixel() -> None:
         blank = np.zeros(data.shape, dtype=bool)
         found = fit_positions(data, blank, x + dx, y + dy, model, beam, margin_px=0, radius_px=0.0)
         np.testing.assert_allclose(found.peak, 1000.0, rtol=1e-6)
+
+
+SLOPE = NoiseModel(
+    NoiseGrid(
+        np.random.default_rng(2).normal(0.0, 3.0, (6, 7)),
+        np.random.default_rng(3).uniform(0.5, 2.0, (6, 7)),
+        40.0, 30.0, 80.0, 90.0,
+    ),
+    gaussian_autocorrelation(BEAM, 1.3), 0.5, 2.0,
+)  # fmt: skip
+
+
+def slow_fit(
+    data: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Peaks, errors and chi-squared of point sources fitted together, by least squares of numpy.
+
+    Pixels are taken within half a full width of the pixel that a position is on, once each.
+    """
+    inverse = np.linalg.inv(BEAM)
+
+    def beam(u: float, v: float) -> float:
+        return float(np.exp(-0.5 * np.array([u, v]) @ inverse @ np.array([u, v])))
+
+    places = list(zip(x.tolist(), y.tolist(), strict=True))
+    background, rms = noise_at(SLOPE.grid, x, y)
+    unit = float(rms.mean())
+    pixels: dict[tuple[int, int], float] = {}
+    corners = [(round(px), round(py)) for px, py in places]
+    limit = np.exp(-0.5 * (HELD_RADIUS_FWHM * FWHM_PER_SIGMA) ** 2)
+    for row in range(min(y.astype(int)) - 9, max(y.astype(int)) + 10):
+        for column in range(min(x.astype(int)) - 9, max(x.astype(int)) + 10):
+            nearness = [beam(column - cx, row - cy) for cx, cy in corners]
+            nearest = int(np.argmax(nearness))
+            cx, cy = corners[nearest]
+            inside = nearness[nearest] >= limit or max(abs(column - cx), abs(row - cy)) <= 1
+            if inside and np.isfinite(data[row, column]):
+                pixels[column, row] = (float(data[row, column]) - background[nearest]) / unit
+    design = np.array([[beam(c - px, r - py) for px, py in places] for c, r in pixels])
+    values = np.array(list(pixels.values()))
+    peak, *_ = np.linalg.lstsq(design, values, rcond=None)
+    correlation = np.array(
+        [
+            [float(correlation_at(SLOPE.correlation, np.array(a - c), np.array(b - d)))
+             for c, d in pixels]
+            for a, b in pixels
+        ]
+    )  # fmt: skip
+    solver = np.linalg.pinv(design)
+    covariance = solver @ correlation @ solver.T
+    chisq = float(((values - design @ peak) ** 2).sum())
+    return peak * unit, np.sqrt(np.diag(covariance)) * unit, np.full(len(x), chisq)
+
+
+def test_a_forced_fit_is_least_squares_of_its_pixels() -> None:
+    data = correlated_noise((SIZE, SIZE), BEAM, "natural", np.random.default_rng(8))
+    x, y = np.array([100.3, 200.0, 331.6, 60.5]), np.array([90.2, 400.0, 222.4, 300.4])
+    add_gaussians(data, x, y, np.array([10.0, -4.0, 30.0, 0.5]), BEAM)
+    data[93, 101] = data[224, 330] = np.nan
+    found = fit(data, x, y, SLOPE)
+    assert set(found.reason) == {""}
+    for i in range(len(x)):
+        peak, error, chisq = slow_fit(data, x[i : i + 1], y[i : i + 1])
+        assert found.peak[i] == pytest.approx(peak[0], rel=1e-10)
+        assert found.peak_err[i] == pytest.approx(error[0], rel=1e-10)
+        assert found.chisq[i] == pytest.approx(chisq[0], rel=1e-10)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_joint_forced_fits_are_least_squares_of_their_pixels(n: int) -> None:
+    """Also where the noise differs from one position to the next, and pixels are missing."""
+    x, y, flux = (axis[: 3 * n] for axis in neighbours(n))
+    data = correlated_noise((SIZE, SIZE), BEAM, "natural", np.random.default_rng(9))
+    add_gaussians(data, x, y, flux, BEAM)
+    data[np.rint(y[::2]).astype(int) + 2, np.rint(x[::2]).astype(int)] = np.nan
+    found = fit(data, x, y, SLOPE, joint=True)
+    group = group_components(x, y, BEAM)
+    assert np.bincount(group).max() == n <= MAX_GROUP
+    measured = 0
+    for number in range(group.max() + 1):
+        mine = np.flatnonzero((group == number) & (found.reason == ""))
+        if len(mine) < n:
+            continue
+        peak, error, _ = slow_fit(data, x[mine], y[mine])
+        np.testing.assert_allclose(found.peak[mine], peak, rtol=1e-9)
+        np.testing.assert_allclose(found.peak_err[mine], error, rtol=1e-9)
+        measured += 1
+    assert measured > 0

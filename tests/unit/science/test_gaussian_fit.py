@@ -231,3 +231,84 @@ def test_pixels_that_say_nothing_give_nan_errors() -> None:
     blind = Stamps(stamps.value, stamps.x, stamps.y, np.zeros((1, SIZE**2)))
     covariance, _ = parameter_covariance(truths(1), blind, np.eye(SIZE**2), shape_free=True)
     assert np.isnan(covariance).all()
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("shape_free", [True, False])
+def test_joint_fits_of_noisy_data_are_those_of_scipy(k: int, shape_free: bool) -> None:
+    """Components that overlap, on stamps of which a part has no weight."""
+    truth = truths(6, k, seed=k)
+    truth[..., 1] *= 0.8
+    rng = np.random.default_rng(5)
+    weight = (rng.random((6, SIZE**2)) > 0.1).astype(float)
+    data = (images(truth) + rng.normal(0.0, 1.0, (6, SIZE**2))) * weight
+    whole = stamps_of(data)
+    stamps, start = Stamps(whole.value, whole.x, whole.y, weight), guess(truth)
+    n = 6 if shape_free else 3
+    # Three that overlap, with shapes, crawl.
+    fit = fit_gaussians(stamps, start, shape_free=shape_free, max_iterations=400, **OPTIONS)
+    assert fit.converged.all()
+    for i in range(6):
+
+        def residual(free: np.ndarray, i: int = i) -> np.ndarray:
+            parameters = start[i : i + 1].copy()
+            parameters[0, :, :n] = free.reshape(k, n)
+            made = np.zeros(SIZE**2)
+            for amplitude, x0, y0, qxx, qxy, qyy in parameters[0]:
+                u, v = stamps.x[i] - x0, stamps.y[i] - y0
+                made += amplitude * np.exp(-(qxx * u**2 + 2 * qxy * u * v + qyy * v**2) / 2)
+            return (made - data[i])[weight[i] > 0.0]
+
+        begin = start[i, :, :n].ravel()
+        other = least_squares(residual, begin, xtol=1e-12, ftol=1e-12, x_scale="jac")
+        assert fit.chi2[i] == pytest.approx(2 * other.cost, rel=1e-7)
+        found = fit.parameters[i, :, :n].ravel()
+        # Where chi-squared is flat to 1e-9: shapes are of the order 1e-2.
+        np.testing.assert_allclose(found, other.x, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("shape_free", [True, False])
+def test_the_covariance_is_that_of_sums_over_pairs_of_pixels(k: int, shape_free: bool) -> None:
+    """Every derivative by a difference, every sum by a loop, two items with their own noise."""
+    parameters = truths(2, k, seed=6)
+    rng = np.random.default_rng(7)
+    n_pixels = 40
+    x, y = rng.integers(-6, 7, (2, 2, n_pixels)).astype(float)
+    weight = (rng.random((2, n_pixels)) > 0.2).astype(float)
+    stamps = Stamps(np.zeros((2, n_pixels)), x, y, weight)
+    correlation = np.empty((2, n_pixels, n_pixels))
+    for i in range(2):
+        for p in range(n_pixels):
+            for q in range(n_pixels):
+                distance2 = (x[i, p] - x[i, q]) ** 2 + (y[i, p] - y[i, q]) ** 2
+                correlation[i, p, q] = np.exp(-distance2 / (6.0 + i))
+    found, expected = parameter_covariance(parameters, stamps, correlation, shape_free=shape_free)
+    n = 6 if shape_free else 3
+    for i in range(2):
+        columns = []
+        for component in range(k):
+            for number in range(n):
+                step = 1e-6 * max(abs(parameters[i, component, number]), 1e-2)
+                high, low = parameters[i : i + 1].copy(), parameters[i : i + 1].copy()
+                high[0, component, number] += step
+                low[0, component, number] -= step
+                one = stamps.take(np.array([i]))
+                columns.append((model(high, one) - model(low, one))[0] / (2.0 * step))
+        normal = np.zeros((k * n, k * n))
+        middle = np.zeros((k * n, k * n))
+        for a, first in enumerate(columns):
+            for b, second in enumerate(columns):
+                normal[a, b] = sum(first[p] * second[p] for p in range(n_pixels))
+                middle[a, b] = sum(
+                    first[p] * correlation[i, p, q] * second[q]
+                    for p in range(n_pixels)
+                    for q in range(n_pixels)
+                )
+        inverse = np.linalg.inv(normal)
+        wanted = inverse @ middle @ inverse
+        size = np.sqrt(np.outer(np.diag(wanted), np.diag(wanted)))
+        # Differences are good to 1e-8, and the inverse makes ten to a thousand times more of it.
+        np.testing.assert_allclose(found[i] / size, wanted / size, atol=1e-5)
+        absorbed = np.trace(inverse @ middle)
+        assert expected[i] == pytest.approx(weight[i].sum() - absorbed, rel=1e-6)

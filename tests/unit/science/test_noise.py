@@ -76,3 +76,31 @@ def test_correlation_is_looked_up_by_offset_and_zero_beyond() -> None:
     expected = np.exp(-0.5 * np.einsum("ni,ij,nj->n", offset, inverse, offset))
     expected[4] = 0.0
     assert correlation_at(correlation, dx, dy) == pytest.approx(expected, rel=1e-12)
+
+
+def slow_autocorrelation(residual: np.ndarray, valid: np.ndarray, reach: int) -> np.ndarray:
+    """Mean product of the valid pairs at each lag, over that at lag 0."""
+    ny, nx = residual.shape
+    noise = residual - residual[valid].mean()
+    made = np.empty((2 * reach + 1, 2 * reach + 1))
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            here = slice(max(dy, 0), ny + min(dy, 0)), slice(max(dx, 0), nx + min(dx, 0))
+            there = slice(max(-dy, 0), ny + min(-dy, 0)), slice(max(-dx, 0), nx + min(-dx, 0))
+            both = valid[here] & valid[there]
+            made[dy + reach, dx + reach] = (noise[here] * noise[there])[both].mean()
+    return made / made[reach, reach]
+
+
+@pytest.mark.parametrize("shape", [(150, 211), (200, 128)])
+def test_measured_is_the_mean_product_of_pairs(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(4)
+    data = correlated_noise(shape, BEAM, "natural", rng) + np.float32(0.3)
+    valid = rng.random(shape) > 0.3
+    valid[40:60, 50:90] = False
+    beam = BEAM / 3.0
+    found = measure_autocorrelation(data, valid, beam)
+    assert found.measured
+    wanted = slow_autocorrelation(data.astype(float), valid, max_lag(beam))
+    # The transform and its spectrum are float32.
+    np.testing.assert_allclose(found.values, wanted, atol=2e-6)
