@@ -178,12 +178,12 @@ def speed(finders: Sequence[Finder], sizes: Sequence[int], repetitions: int) -> 
     for size in sizes:
         timed = [item for item in finders if not item.slow or size <= _SLOW_UP_TO_PX]
         with made_images("base", size, 1, 1) as ((image,), _):
-            running = {item.name: FinderProcess(item) for item in timed}
+            running = dict(_started(timed))
             samples: dict[str, list[float]] = {}
             peaks = {}
             for turn in range(3):  # In turns: the speed of a machine drifts.
                 for finder in timed:
-                    if finder.slow and turn:
+                    if finder.name not in running or (finder.slow and turn):
                         continue
                     # The first image of a process pays for what is loaded or compiled late.
                     n = 2 if finder.slow else repetitions + (turn == 0)
@@ -209,6 +209,15 @@ def speed(finders: Sequence[Finder], sizes: Sequence[int], repetitions: int) -> 
             made.setdefault(name, {})[str(size)] = entry
             print_speed(size, name, entry)
     return made
+
+
+def _started(finders: Sequence[Finder]) -> Iterator[tuple[str, FinderProcess]]:
+    """Names and processes of all finders that can be loaded."""
+    for finder in finders:
+        try:
+            yield finder.name, FinderProcess(finder)
+        except FinderError as error:
+            print(error, file=sys.stderr)
 
 
 def main(words: Sequence[str] | None = None) -> None:

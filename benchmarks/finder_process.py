@@ -78,7 +78,11 @@ class FinderProcess:
             text=True,
             env=child_environment(),
         )
-        ready = self._answer()
+        try:
+            ready = self._answer()
+        except FinderError:
+            self.close()
+            raise
         self.version: str = ready["version"]
         self.import_cpu_s: float = ready["import_cpu_s"]
 

@@ -130,10 +130,10 @@ def false_rate_cut(
     Returns
     -------
     float
-        The least of all if there are fewer; -inf without any.
+        The least of all if there are fewer; 0 without any.
     """
     if len(significance) == 0:
-        return -np.inf
+        return 0.0
     order = np.argsort(-significance)
     counts = np.ones(len(order)) if weight is None else weight[order]
     return float(np.interp(n_allowed, np.cumsum(counts) - counts / 2.0, significance[order]))

@@ -35,15 +35,23 @@ def main(load: Callable[[], Find], version: Callable[[], str]) -> None:
     # Linux counts what a process had before it became another program: begin anew.
     Path("/proc/self/clear_refs").write_text("5")
     begun = time.process_time()
-    find = load()
+    try:
+        find = load()
+    except Exception:  # noqa: BLE001 - whatever it is, it is told
+        print(_failure(), file=answers)
+        return
     imported = time.process_time() - begun
     print(json.dumps({"version": version(), "import_cpu_s": imported}), file=answers)
     for line in sys.stdin:
         try:
-            answer = _obey(find, json.loads(line))
-        except Exception:  # noqa: BLE001 - a finder may fail in any way; the next image is tried
-            answer = {"error": traceback.format_exc()[-2000:]}
-        print(json.dumps(answer), file=answers)
+            answer = json.dumps(_obey(find, json.loads(line)))
+        except Exception:  # noqa: BLE001 - and the next image is tried
+            answer = _failure()
+        print(answer, file=answers)
+
+
+def _failure() -> str:
+    return json.dumps({"error": traceback.format_exc()[-2000:]})
 
 
 def _obey(find: Find, order: dict[str, Any]) -> dict[str, Any]:
