@@ -142,15 +142,21 @@ def match(name: str, field: Field, catalogue: Catalogue) -> Matches:
 def joined(parts: list[Matches]) -> Matches:
     """Return the matches of several images as one."""
 
-    def columns(attribute: str) -> FloatArray:
-        return np.concatenate([getattr(part, attribute) for part in parts])
+    def all_of(name: str) -> FloatArray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    def columns(name: str) -> dict[str, FloatArray]:
+        return {
+            column: np.concatenate([getattr(part, name)[column] for part in parts])
+            for column in PULLS
+        }
 
     return Matches(
-        columns("snr"),
-        columns("found"),
-        *(
-            {name: np.concatenate([getattr(part, kind)[name] for part in parts]) for name in PULLS}
-            for kind in ("difference", "pull")
-        ),
-        *(columns(name) for name in ("significance", "position_unit", "spurious")),
+        snr=all_of("snr"),
+        found=np.concatenate([part.found for part in parts]),
+        difference=columns("difference"),
+        pull=columns("pull"),
+        significance=all_of("significance"),
+        position_unit=all_of("position_unit"),
+        spurious=all_of("spurious"),
     )

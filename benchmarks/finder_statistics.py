@@ -243,13 +243,13 @@ def paired_difference(
     }
 
 
-def expected_maxima(threshold_sigma: float, acf_covariance_px: npt.ArrayLike) -> float:
+def expected_maxima(threshold_sigma: float, acf_covariance_px: FloatArray) -> float:
     """Maxima above a threshold that a Gaussian field has per pixel.
 
     Parameters
     ----------
     threshold_sigma : float
-    acf_covariance_px : array_like, (2, 2)
+    acf_covariance_px : numpy.ndarray, (2, 2)
         ``A`` of the autocorrelation ``exp(-d^T A^-1 d / 2)``: the beam's for natural weighting,
         twice that for white noise smoothed with the beam.
 

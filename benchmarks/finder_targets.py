@@ -72,7 +72,7 @@ def judge(
 ) -> list[Target]:
     """Judge all targets of which something was measured."""
     ours = [name for name, finder in finders.items() if finder.is_ours]
-    made = []
+    made: list[Target] = []
     for set_name, entries in accuracy.items():
         for name in entries:
             # Blends are for the finder that splits them, the rest for the one that does not.
