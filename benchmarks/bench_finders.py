@@ -300,4 +300,6 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    # It takes hours: whoever reads along in a file wants whole tables.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     main()
