@@ -10,7 +10,7 @@ from scipy import stats
 
 from benchmarks.finder_process import Finder
 from benchmarks.finder_sets import BLEND, PULLS, plan_of
-from benchmarks.finder_statistics import expected_maxima
+from benchmarks.finder_statistics import expected_peaks
 
 Results = Mapping[str, Mapping[str, Any]]
 _LEAST_SNR = 8.0
@@ -170,10 +170,10 @@ def _range(row: Mapping[str, Any]) -> str:
 
 
 def expected_false(set_name: str, threshold_sigma: float) -> float:
-    """Maxima above a threshold in a megapixel (2**20) of the noise of a set."""
+    """Maxima with a pixel above a threshold in a megapixel (2**20) of the noise of a set."""
     plan = plan_of(set_name, 1024)
     scale = 1.0 if plan.noise == "natural" else 2.0
-    return expected_maxima(threshold_sigma, scale * plan.beam_covariance_px) * 2**20
+    return expected_peaks(threshold_sigma, scale * plan.beam_covariance_px) * 2**20
 
 
 def _as_expected(what: str, where: str, n: int, expected: float) -> Target:

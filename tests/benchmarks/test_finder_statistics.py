@@ -9,6 +9,7 @@ from benchmarks.finder_statistics import (
     FaintMatches,
     compare_at_equal_rate,
     expected_maxima,
+    expected_peaks,
     false_detections,
     false_rate_cut,
     paired_difference,
@@ -162,6 +163,18 @@ class TestExpectedMaxima:
             ]
             assert n == pytest.approx(expected[0], rel=tolerance)
             assert n != pytest.approx(expected[1], rel=tolerance)
+
+    def test_the_highest_pixel_of_a_maximum_is_below_it(self):
+        beam = plan_of("coarse", 1024).beam_covariance_px
+        rng = np.random.default_rng(15)
+        n = 0
+        for _ in range(12):
+            noise = correlated_noise((1024, 1024), beam, "natural", rng)
+            n += int(
+                ((noise == ndimage.maximum_filter(noise, 3, mode="wrap")) & (noise > 3.5)).sum()
+            )
+        assert n == pytest.approx(expected_peaks(3.5, beam) * 12 * 2**20, rel=0.08)
+        assert n < 0.7 * expected_maxima(3.5, beam) * 12 * 2**20
 
     def test_high_above_the_noise_it_is_adlers(self):
         a2 = 13.0
