@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -75,9 +76,11 @@ def made_images(
     name: str, size_px: int, n_images: int, processes: int
 ) -> Iterator[tuple[list[Path], list[Field]]]:
     """Files of a set, which are there within the block, and the truth about each."""
+    # This process has threads, so it must not fork.
+    context = multiprocessing.get_context("forkserver")
     with (
         tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(processes) as workers,
+        ProcessPoolExecutor(processes, context) as workers,
     ):
         paths = [Path(folder, f"{number:04d}.fits") for number in range(n_images)]
         truth = workers.map(make_image, repeat(name), repeat(size_px), range(n_images), paths)
