@@ -7,214 +7,302 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
+import multiprocessing
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import CHECKOUT
-from benchmarks.environment import (
-    best_of,
-    child_environment,
-    code_has_changed,
-    describe_environment,
-    print_environment,
+from benchmarks.environment import code_has_changed, describe_environment, print_environment
+from benchmarks.finder_process import (
+    OURS,
+    Finder,
+    FinderError,
+    FinderPool,
+    FinderProcess,
+    finder_pool,
+    import_cpu_s,
 )
-from benchmarks.finder_sets import SETS, field_of, joined, match, plan_of, statistics, write_field
+from benchmarks.finder_sets import BLEND, EMPTY, FAINT, SETS, joined, make_image, match
+from benchmarks.finder_statistics import (
+    FaintMatches,
+    compare_at_equal_rate,
+    false_detections,
+    statistics,
+)
+from benchmarks.finder_tables import markdown, print_accuracy, print_faint, print_speed
+from benchmarks.finder_targets import judge, print_targets
+from trap_ops.simulate.fields import Field
 
-SCRIPTS = CHECKOUT / "benchmarks" / "finders"
-
-
-@dataclass(frozen=True)
-class Finder:
-    """A finder and how it is called."""
-
-    name: str
-    python: Path
-    script: str
-    options: tuple[str, ...] = ()
+_DETECTION_SIGMA = 5.0
+# Completeness at equal false rate: each finder is cut at its own significance, above this.
+_FAINT_DETECTION_SIGMA = 4.0
+_FALSE_ABOVE_SIGMA = (4.0, 5.0)
+_SLOW_UP_TO_PX = 1024
+_FREE_SPLIT = "ours, free, split"
 
 
 def finders_of(arguments: argparse.Namespace) -> list[Finder]:
     """Return this project's finder, and the others whose Python was given."""
     made = [
-        Finder("ours, shape free", Path(sys.executable), "ours.py", ("free",)),
-        Finder("ours, shape held", Path(sys.executable), "ours.py", ("held",)),
+        Finder("ours, shape held", Path(sys.executable), OURS, ("held",)),
+        Finder("ours, shape free", Path(sys.executable), OURS),
+        Finder("ours, held, split", Path(sys.executable), OURS, ("held", "split")),
+        Finder(_FREE_SPLIT, Path(sys.executable), OURS, ("split",)),
     ]
     if arguments.sep:
         made.append(Finder("sep", arguments.sep, "peer_sep.py"))
     if arguments.pyse:
-        made.append(
-            Finder("pyse, TraP's way", arguments.pyse, "peer_pyse.py", ("vectorized", "held"))
-        )
-        made.append(Finder("pyse, fits", arguments.pyse, "peer_pyse.py"))
+        way = ("vectorized", "held")
+        made += [
+            Finder("pyse, TraP's way", arguments.pyse, "peer_pyse.py", way),
+            Finder("pyse, fits", arguments.pyse, "peer_pyse.py", slow=True),
+        ]
     if arguments.bdsf:
-        made.append(Finder("PyBDSF", arguments.bdsf, "peer_bdsf.py"))
+        made.append(Finder("PyBDSF", arguments.bdsf, "peer_bdsf.py", slow=True))
     if arguments.aegean:
-        made.append(Finder("Aegean", arguments.aegean, "peer_aegean.py"))
+        made.append(Finder("Aegean", arguments.aegean, "peer_aegean.py", slow=True))
     return [item for item in made if not arguments.only or arguments.only in item.name]
 
 
-def run_finder(finder: Finder, images: Path, output: Path, repetitions: int) -> dict[str, Any]:
-    """Run a finder on all images of a directory in one process; return its report.
-
-    Raises
-    ------
-    RuntimeError
-        If it fails, with the end of its output.
-    """
-    output.mkdir(parents=True, exist_ok=True)
-    command = [finder.python, SCRIPTS / finder.script, images, output, str(repetitions)]
-    done = subprocess.run(  # noqa: S603 - the benchmark's own commands
-        [str(word) for word in (*command, *finder.options)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=child_environment(),
-        cwd=output,
-    )
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        msg = f"{finder.name} failed ({done.returncode}):\n{done.stderr[-2000:]}"
-        raise RuntimeError(msg)
-    report: dict[str, Any] = json.loads(lines[-1])
-    return report
+@contextmanager
+def made_images(
+    name: str, size_px: int, n_images: int, processes: int
+) -> Iterator[tuple[list[Path], list[Field]]]:
+    """Files of a set, which are there within the block, and the truth about each."""
+    # This process has threads, so it must not fork.
+    context = multiprocessing.get_context("forkserver")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(processes, context) as workers,
+    ):
+        paths = [Path(folder, f"{number:04d}.fits") for number in range(n_images)]
+        truth = workers.map(make_image, repeat(name), repeat(size_px), range(n_images), paths)
+        yield paths, list(truth)
 
 
 def accuracy(
-    finders: Sequence[Finder], names: Sequence[str], n_images: int, size_px: int, cache: Path
+    finders: Sequence[Finder],
+    names: Sequence[str],
+    n_images: int,
+    n_slow: int,
+    size_px: int,
+    pool: FinderPool,
+    processes: int,
 ) -> dict[str, Any]:
     """Tables of all finders for all sets."""
     made: dict[str, Any] = {}
     for name in names:
-        fields = [field_of(name, size_px, number) for number in range(n_images)]
-        images = cache / f"{name}-{size_px}"
-        images.mkdir(parents=True, exist_ok=True)
-        for number, field in enumerate(fields):
-            write_field(field, plan_of(name, size_px), images / f"{number:04d}.fits")
-        for finder in finders:
-            try:
-                report = run_finder(finder, images, images / finder.name, 1)
-            except RuntimeError as error:
-                print(error, file=sys.stderr)
-                continue
-            catalogues = [
-                dict(np.load(images / finder.name / f"{number:04d}.npz"))
-                for number in range(n_images)
-            ]
-            matches = joined([match(name, *item) for item in zip(fields, catalogues, strict=True)])
-            # The first image of a process pays for what is loaded or compiled late.
-            seconds = [value[0] for value in report["cpu_s"].values()][1:]
-            entry = {
-                "sources": len(matches.snr),
-                "spurious": matches.n_spurious,
-                "megapixels": matches.megapixels,
-                "cpu_ms_per_image": round(1e3 * float(np.median(seconds or [np.nan])), 1),
-                "bins": statistics(matches),
-                "version": report["version"],
-            }
-            made.setdefault(name, {})[finder.name] = entry
-            _print_entry(name, finder.name, entry)
-    return made
-
-
-def speed(
-    finders: Sequence[Finder], sizes: Sequence[int], repetitions: int, cache: Path
-) -> dict[str, Any]:
-    """CPU time and memory of finders, in turns, on the set ``base`` of several sizes."""
-    made: dict[str, Any] = {}
-    for size in sizes:
-        images = cache / f"speed-{size}"
-        images.mkdir(parents=True, exist_ok=True)
-        write_field(field_of("base", size, 0), plan_of("base", size), images / "image.fits")
-        samples: dict[str, list[float]] = {}
-        reports: dict[str, dict[str, Any]] = {}
-        for _ in range(3):  # In turns: the speed of a machine drifts.
+        with made_images(name, size_px, n_images, processes) as (images, fields):
             for finder in finders:
+                if finder.splits and name != BLEND:
+                    continue
+                n = min(n_slow, n_images) if finder.slow else n_images
                 try:
-                    report = run_finder(finder, images, images / finder.name, repetitions + 1)
-                except RuntimeError as error:
+                    catalogues, seconds = pool.catalogues(finder, images[:n], _DETECTION_SIGMA)
+                except FinderError as error:
                     print(error, file=sys.stderr)
                     continue
-                samples.setdefault(finder.name, []).extend(report["cpu_s"]["image"][1:])
-                reports[finder.name] = report
-        for name, report in reports.items():
-            made.setdefault(name, {})[str(size)] = {
-                "cpu_s": best_of(samples[name]),
-                "peak_mb": round(report["peak_mb"], 1),
-                "import_cpu_s": round(report["import_cpu_s"], 2),
-            }
-            entry = made[name][str(size)]
-            print(
-                f"{size:>5} px  {name:<18} CPU {entry['cpu_s']['min'] * 1e3:8.1f} ms (median "
-                f"{entry['cpu_s']['median'] * 1e3:.1f})  peak {entry['peak_mb']:7.1f} MB  "
-                f"import {entry['import_cpu_s']:.2f} s"
-            )
+                pairs = zip(fields[:n], catalogues, strict=True)
+                matches = joined([match(name, *pair) for pair in pairs])
+                entry = {
+                    "sources": len(matches.snr),
+                    "spurious": len(matches.spurious),
+                    "megapixels": n * size_px**2 / 2**20,
+                    # What is loaded or compiled late makes the first ones dear.
+                    "cpu_ms_per_image": round(1e3 * float(np.median(seconds)), 1),
+                    "bins": statistics(matches),
+                    "version": pool.version(finder),
+                }
+                made.setdefault(name, {})[finder.name] = entry
+                print_accuracy(name, finder.name, entry)
     return made
 
 
-def _print_entry(name: str, finder: str, entry: dict[str, Any]) -> None:
-    print(
-        f"\n{name}, {finder}: {entry['sources']} sources, {entry['spurious']} spurious in "
-        f"{entry['megapixels']:g} Mpix, {entry['cpu_ms_per_image']} ms of CPU an image"
-    )
-    for row in entry["bins"]:
-        if "pulls" not in row:
-            continue
-        low, high = row["snr"]
-        print(
-            f"  SNR {low:>5g} to {high or '':<5} n {row['n']:>6}"
-            f"  complete {row['completeness']:.4f}"
-            f"  peak {row['peak_bias_sigma']:+.3f} ({row['peak_bias_percent']:+.3f} %) "
-            f"~{row['peak_scatter_sigma']:.2f}  int {row['flux_bias_sigma']:+.3f} "
-            f"({row['flux_bias_percent']:+.3f} %) ~{row['flux_scatter_sigma']:.2f}  pulls "
-            + " ".join(f"{pull:.3f}" for pull in row["pulls"])
-            + f" +-{row['pull_error']:.3f}"
-        )
+def faint(
+    finders: Sequence[Finder],
+    names: Sequence[str],
+    n_images: int,
+    n_noise: int,
+    rate: float,
+    size_px: int,
+    pool: FinderPool,
+    processes: int,
+) -> dict[str, Any]:
+    """Completeness of all finders when each is cut so that all have one rate of false detections.
+
+    All finders see the same images, so it takes as long as the slowest ones take.
+    """
+    made: dict[str, Any] = {}
+    for name in names:
+        with (
+            made_images(f"{name}-{FAINT}", size_px, n_images, processes) as (images, fields),
+            made_images(f"{name}-{EMPTY}", size_px, n_noise, processes) as (noise, _),
+        ):
+            megapixels = n_noise * size_px**2 / 2**20
+            matches, programs, n_tiles = {}, {}, 0
+            for finder in finders:
+                if finder.splits:
+                    continue
+                try:
+                    empty, _ = pool.catalogues(finder, noise, _FAINT_DETECTION_SIGMA)
+                    catalogues, _ = pool.catalogues(finder, images, _FAINT_DETECTION_SIGMA)
+                except FinderError as error:
+                    print(error, file=sys.stderr)
+                    continue
+                significance, tile, n_tiles = false_detections(empty, size_px)
+                pairs = zip(fields, catalogues, strict=True)
+                found = joined([match(name, *pair) for pair in pairs])
+                matches[finder.name] = FaintMatches(
+                    found.snr, found.significance, significance, tile, found.spurious
+                )
+                programs[finder.name] = finder.script
+            compared = compare_at_equal_rate(matches, programs, n_tiles, rate * megapixels)
+        for finder_name, entry in compared.items():
+            significance = matches[finder_name].false_significance
+            entry["false_above"] = {
+                f"{threshold:g}": int((significance >= threshold).sum())
+                for threshold in _FALSE_ABOVE_SIGMA
+            }
+        made[name] = {"rate": rate, "noise_megapixels": megapixels, "finders": compared}
+        print_faint(name, made[name])
+    return made
+
+
+def speed(finders: Sequence[Finder], sizes: Sequence[int], repetitions: int) -> dict[str, Any]:
+    """CPU time and memory of finders, one at a time and in turns, on images of the set ``base``."""
+    made: dict[str, Any] = {}
+    for size in sizes:
+        timed = [item for item in finders if not item.slow or size <= _SLOW_UP_TO_PX]
+        with made_images("base", size, 1, 1) as ((image,), _):
+            running = dict(_started(timed))
+            samples: dict[str, list[float]] = {}
+            peaks = {}
+            for turn in range(3):  # In turns: the speed of a machine drifts.
+                for finder in timed:
+                    if finder.name not in running or (finder.slow and turn):
+                        continue
+                    # The first image of a process pays for what is loaded or compiled late.
+                    n = 2 if finder.slow else repetitions + (turn == 0)
+                    target = image.with_suffix(".npz")
+                    try:
+                        cost = running[finder.name].find(finder, image, target, _DETECTION_SIGMA, n)
+                    except FinderError as error:
+                        print(error, file=sys.stderr)
+                        continue
+                    samples.setdefault(finder.name, []).extend(cost["cpu_s"][turn == 0 :])
+                    peaks[finder.name] = cost["peak_mb"]
+            for process in running.values():
+                process.close()
+        for name, seconds in samples.items():
+            entry = {
+                "cpu_s": {
+                    "min": round(min(seconds), 4),
+                    "median": round(float(np.median(seconds)), 4),
+                },
+                "peak_mb": round(peaks[name], 1),
+                "import_cpu_s": round(running[name].import_cpu_s, 2),
+            }
+            made.setdefault(name, {})[str(size)] = entry
+            print_speed(size, name, entry)
+    return made
+
+
+def _started(finders: Sequence[Finder]) -> Iterator[tuple[str, FinderProcess]]:
+    """Names and processes of all finders that can be loaded."""
+    for finder in finders:
+        try:
+            yield finder.name, FinderProcess(finder)
+        except FinderError as error:
+            print(error, file=sys.stderr)
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure and print; the last line is all of it as JSON."""
+    """Measure, print and judge; the last line is all of it as JSON."""
+    arguments = _arguments(words)
+    environment = describe_environment()
+    print_environment(environment)
+    finders = finders_of(arguments)
+    # Splitting costs about the same with either shape.
+    timed = [item for item in finders if item.name != _FREE_SPLIT]
+    costs = speed(timed, [int(size) for size in arguments.speed], arguments.repetitions)
+    imported = import_cpu_s("trap_ops.science.extraction")
+    with finder_pool(arguments.processes) as pool:
+        shared = (arguments.size, pool, arguments.processes)
+        slow = arguments.images if arguments.slow_images is None else arguments.slow_images
+        tables = accuracy(finders, arguments.sets, arguments.images, slow, *shared)
+        at_equal_rate = faint(
+            finders,
+            arguments.faint_sets,
+            arguments.faint_images,
+            arguments.noise_images,
+            arguments.rate,
+            *shared,
+        )
+    targets = judge({item.name: item for item in finders}, tables, at_equal_rate, costs, imported)
+    print_targets(targets)
+    if arguments.markdown:
+        arguments.markdown.write_text(markdown(tables, at_equal_rate, costs))
+    if code_has_changed(environment):
+        sys.exit("the code has changed meanwhile: run it again")
+    made = {
+        "benchmark": "finders",
+        "speed": costs,
+        "import_cpu_s": round(imported, 3),
+        "accuracy": tables,
+        "equal_false_rate": at_equal_rate,
+        "targets": [{**vars(item), "verdict": item.verdict} for item in targets],
+        "environment": environment,
+    }
+    print(json.dumps(made))
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    def listed(text: str) -> list[str]:
+        return [word for word in text.split(",") if word]
+
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.bench_finders")
-    parser.add_argument("--sets", default=",".join(SETS), help="which, separated by commas")
+    parser.add_argument("--sets", type=listed, default=list(SETS), help="which; commas between")
     parser.add_argument("--images", type=int, default=8, help="images of each set; default 8")
+    parser.add_argument(
+        "--slow-images", type=int, help="of these for finders that take seconds; default: all"
+    )
     parser.add_argument("--size", type=int, default=1024, help="their side in pixels")
     parser.add_argument(
-        "--speed", default="512,1024,2048,4096", help="sides of the images that are timed"
+        "--faint-sets",
+        type=listed,
+        default=["base", "nat", "coarse"],
+        help="sets whose noise and beam are used for completeness at equal false rate",
+    )
+    parser.add_argument("--faint-images", type=int, default=4, help="with faint sources; default 4")
+    parser.add_argument("--noise-images", type=int, default=8, help="without sources; default 8")
+    parser.add_argument("--rate", type=float, default=1.0, help="false detections in 2**20 pixels")
+    parser.add_argument(
+        "--speed",
+        type=listed,
+        default=["512", "1024", "2048", "4096"],
+        help="sides of the images that are timed; slow finders see those up to 1024",
     )
     parser.add_argument("--repetitions", type=int, default=3, help="of each timing, three times")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="of each finder at a time, except for the timing"
+    )
     for name in ("sep", "pyse", "bdsf", "aegean"):
         parser.add_argument(
             f"--{name}", type=Path, metavar="PYTHON", help=f"Python of an environment with {name}"
         )
     parser.add_argument("--only", default="", help="only finders whose name has this in it")
-    arguments = parser.parse_args(words)
-    environment = describe_environment()
-    print_environment(environment)
-    finders = finders_of(arguments)
-    with tempfile.TemporaryDirectory() as scratch:
-        sizes = [int(size) for size in arguments.speed.split(",") if size]
-        made = {
-            "benchmark": "finders",
-            "speed": speed(finders, sizes, arguments.repetitions, Path(scratch)),
-            "accuracy": accuracy(
-                finders,
-                [name for name in arguments.sets.split(",") if name],
-                arguments.images,
-                arguments.size,
-                Path(scratch),
-            ),
-            "environment": environment,
-        }
-    if code_has_changed(environment):
-        sys.exit("the code has changed meanwhile: run it again")
-    print(json.dumps(made))
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":
+    # It takes hours: whoever reads along in a file wants whole tables.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     main()

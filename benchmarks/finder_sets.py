@@ -1,10 +1,9 @@
-"""Image sets for source finders, and what a catalogue of them is worth against the truth."""
+"""Image sets for source finders, and which of their sources a catalogue has."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from trap_ops.science.beam import FWHM_PER_SIGMA
 from trap_ops.simulate.fields import Field, FieldPlan, make_field
 
 FloatArray = npt.NDArray[np.float64]
+Catalogue = dict[str, FloatArray]
 BLEND = "blend"
 SETS = {
     "base": FieldPlan(),
@@ -26,8 +26,9 @@ SETS = {
     BLEND: FieldPlan(pairs_beams=(0.7, 2.2), separation_beams=6.0),
     "noise": FieldPlan(per_megapixel=0.0),
 }
-# By the true peak over the true rms.
-BINS = ((5.0, 6.0), (6.0, 8.0), (8.0, 20.0), (20.0, 100.0), (100.0, np.inf))
+# Sources about the threshold, and the same noise without any.
+FAINT, EMPTY = "faint", "empty"
+_FAINT_SNR = (3.5, 12.0)
 _PIXEL_DEG = 5.0 / 3600.0
 _MATCH_BEAMS = {BLEND: 0.5}
 PULLS = ("peak", "flux", "x", "y")
@@ -45,22 +46,31 @@ class Matches:
     difference, pull : dict of str to numpy.ndarray
         Measured minus true (fluxes in units of the true rms, positions in pixels), and that over
         the error that was given; NaN where nothing was found.
-    n_spurious : int
-        Components of no source.
-    megapixels : float
+    significance : numpy.ndarray
+        As the finder judges it; -inf where nothing was found.
+    position_unit : numpy.ndarray
+        Width (one sigma) of the beam over ``snr``, pixels: the error of a position in white noise
+        of the same rms, but for a factor near one.
+    spurious : numpy.ndarray, (m,)
+        Significances of components of no source.
     """
 
     snr: FloatArray
     found: npt.NDArray[np.bool_]
     difference: dict[str, FloatArray]
     pull: dict[str, FloatArray]
-    n_spurious: int
-    megapixels: float
+    significance: FloatArray
+    position_unit: FloatArray
+    spurious: FloatArray
 
 
 def plan_of(name: str, size_px: int) -> FieldPlan:
-    """Plan of a set for images of another size."""
-    return replace(SETS[name], size_px=size_px)
+    """Plan of a set for images of another size; ``base-faint`` and ``base-empty`` are sets too."""
+    base, _, kind = name.partition("-")
+    plan = replace(SETS[base], size_px=size_px)
+    if kind == FAINT:
+        return replace(plan, snr=_FAINT_SNR)
+    return replace(plan, per_megapixel=0.0) if kind == EMPTY else plan
 
 
 def field_of(name: str, size_px: int, number: int) -> Field:
@@ -91,7 +101,14 @@ def write_field(field: Field, plan: FieldPlan, path: Path) -> None:
     fits.PrimaryHDU(field.pixels[None, None], header).writeto(path, overwrite=True)
 
 
-def match(name: str, field: Field, catalogue: dict[str, FloatArray]) -> Matches:
+def make_image(name: str, size_px: int, number: int, path: Path) -> Field:
+    """Write an image of a set; return the truth about it, without its pixels."""
+    field = field_of(name, size_px, number)
+    write_field(field, plan_of(name, size_px), path)
+    return replace(field, pixels=field.pixels[:0])
+
+
+def match(name: str, field: Field, catalogue: Catalogue) -> Matches:
     """Compare a catalogue with the truth: pairs that are each other's nearest, within 0.6 beams."""
     lower = np.linalg.cholesky(field.beam_covariance_px) * FWHM_PER_SIGMA
     truth = np.linalg.solve(lower, np.stack([field.x, field.y])).T
@@ -114,64 +131,32 @@ def match(name: str, field: Field, catalogue: dict[str, FloatArray]) -> Matches:
         difference[column][found] = off / units[column][found]
         with np.errstate(divide="ignore", invalid="ignore"):
             pull[column][found] = off / catalogue[f"{column}_err"][partner[found]]
-    return Matches(
-        field.peak / field.rms,
-        found,
-        difference,
-        pull,
-        int(len(places) - np.count_nonzero(found)),
-        field.pixels.size / 2**20,
-    )
+    snr = field.peak / field.rms
+    significance = np.full(n, -np.inf)
+    significance[found] = catalogue["snr"][partner[found]]
+    width = np.linalg.det(field.beam_covariance_px) ** 0.25
+    spurious = np.delete(catalogue["snr"], partner[found])
+    return Matches(snr, found, difference, pull, significance, width / snr, spurious)
 
 
 def joined(parts: list[Matches]) -> Matches:
     """Return the matches of several images as one."""
-    return Matches(
-        np.concatenate([part.snr for part in parts]),
-        np.concatenate([part.found for part in parts]),
-        *(
-            {name: np.concatenate([getattr(part, kind)[name] for part in parts]) for name in PULLS}
-            for kind in ("difference", "pull")
-        ),
-        sum(part.n_spurious for part in parts),
-        sum(part.megapixels for part in parts),
-    )
 
+    def all_of(name: str) -> FloatArray:
+        return np.concatenate([getattr(part, name) for part in parts])
 
-def statistics(matches: Matches) -> list[dict[str, Any]]:
-    """Completeness, biases, scatters and pulls by significance.
-
-    Scatters and pulls are 1.4826 times the median absolute deviation. The standard error of a pull
-    is ``1.17 / sqrt(n)`` (asymptotic, for normal deviates).
-    """
-    rows = []
-    for low, high in BINS:
-        chosen = (matches.snr >= low) & (matches.snr < high)
-        seen = chosen & matches.found
-        row: dict[str, Any] = {
-            "snr": [low, high if np.isfinite(high) else None],
-            "n": int(chosen.sum()),
-            "completeness": _rounded(seen.sum() / max(chosen.sum(), 1), 4),
+    def columns(name: str) -> dict[str, FloatArray]:
+        return {
+            column: np.concatenate([getattr(part, name)[column] for part in parts])
+            for column in PULLS
         }
-        if seen.sum() > 2:
-            snr = matches.snr[seen]
-            for name in ("peak", "flux"):
-                off = matches.difference[name][seen]
-                row[f"{name}_bias_sigma"] = _rounded(np.median(off), 3)
-                row[f"{name}_bias_percent"] = _rounded(100.0 * np.median(off / snr), 3)
-                row[f"{name}_scatter_sigma"] = _rounded(_width(off), 2)
-            row["pulls"] = [_rounded(_width(matches.pull[name][seen]), 3) for name in PULLS]
-            row["pull_error"] = _rounded(1.17 / np.sqrt(seen.sum()), 3)
-        rows.append(row)
-    return rows
 
-
-def _width(values: FloatArray) -> float:
-    finite = values[np.isfinite(values)]
-    if len(finite) == 0:
-        return float("nan")
-    return float(1.4826 * np.median(np.abs(finite - np.median(finite))))
-
-
-def _rounded(value: float, digits: int) -> float:
-    return round(float(value), digits)
+    return Matches(
+        snr=all_of("snr"),
+        found=np.concatenate([part.found for part in parts]),
+        difference=columns("difference"),
+        pull=columns("pull"),
+        significance=all_of("significance"),
+        position_unit=all_of("position_unit"),
+        spurious=all_of("spurious"),
+    )

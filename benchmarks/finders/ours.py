@@ -1,4 +1,4 @@
-"""This project's finder, from arrays. Options: ``free`` or ``held`` shapes, other settings."""
+"""This project's finder, from arrays. Options: ``held`` (the beam's shape), ``split`` (blends)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from catalogue import COLUMNS, Find, main
+from catalogue import ANALYSIS_SIGMA, COLUMNS, Find, main
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins"))
 
@@ -20,17 +20,17 @@ def load() -> Find:
     from trap_ops.science.beam import beam_covariance
     from trap_ops.science.extraction import extract
 
-    def find(path: Path, options: list[str]) -> dict[str, Any]:
+    def find(path: Path, threshold: float, options: list[str]) -> dict[str, Any]:
         with fits.open(path, memmap=False) as hdus:
             data, header = np.squeeze(hdus[0].data).astype(np.float32), hdus[0].header
         del hdus
         matrix = np.diag([header["CDELT1"], header["CDELT2"]])
         beam = beam_covariance(header["BMAJ"], header["BMIN"], header["BPA"], matrix)
         config = ExtractionConfig(
-            detection_threshold_sigma=5.0,
-            analysis_threshold_sigma=3.0,
+            detection_threshold_sigma=threshold,
+            analysis_threshold_sigma=ANALYSIS_SIGMA,
             margin_px=0,
-            split_blends=True,
+            split_blends="split" in options,
             force_beam="held" in options,
         )
         made = extract(data, beam, config)
@@ -39,7 +39,7 @@ def load() -> Find:
         found = made.measurements
         return {
             "x": found.x, "y": found.y, "peak": found.peak, "peak_err": found.peak_err,
-            "flux": found.flux, "flux_err": found.flux_err,
+            "flux": found.flux, "flux_err": found.flux_err, "snr": found.snr,
             "x_err": np.sqrt(found.position_covariance[:, 0, 0]),
             "y_err": np.sqrt(found.position_covariance[:, 1, 1]),
         }  # fmt: skip

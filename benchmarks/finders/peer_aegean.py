@@ -8,7 +8,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-from catalogue import Find, main
+from catalogue import ANALYSIS_SIGMA, Find, main
 
 
 def load() -> Find:
@@ -21,7 +21,7 @@ def load() -> Find:
 
     logging.disable(logging.WARNING)
 
-    def find(path: Path, options: list[str]) -> dict[str, Any]:
+    def find(path: Path, threshold: float, options: list[str]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as scratch:
             base = str(Path(scratch, "noise"))
             filter_image(str(path), base, cores=1, cube_index=0)
@@ -29,8 +29,8 @@ def load() -> Find:
                 str(path),
                 rmsin=f"{base}_rms.fits",
                 bkgin=f"{base}_bkg.fits",
-                innerclip=5,
-                outerclip=3,
+                innerclip=threshold,
+                outerclip=ANALYSIS_SIGMA,
                 cores=1,
                 nonegative=True,
                 docov=True,
@@ -50,6 +50,7 @@ def load() -> Find:
             "peak_err": [item.err_peak_flux for item in found],
             "flux": [item.int_flux for item in found],
             "flux_err": [item.err_int_flux for item in found],
+            "snr": [item.peak_flux / item.local_rms for item in found],
         }  # fmt: skip
 
     return find

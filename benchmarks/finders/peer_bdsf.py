@@ -6,19 +6,21 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-from catalogue import Find, main
+from catalogue import ANALYSIS_SIGMA, Find, main
 
 
 def load() -> Find:
     """Import what finding takes."""
     import bdsf
 
-    def find(path: Path, options: list[str]) -> dict[str, Any]:
+    def find(path: Path, threshold: float, options: list[str]) -> dict[str, Any]:
         image = bdsf.process_image(
             str(path),
             rms_box=(64, 32),
-            thresh_isl=3.0,
-            thresh_pix=5.0,
+            thresh_isl=ANALYSIS_SIGMA,
+            # Otherwise it may choose a rate of false pixels instead of this threshold.
+            thresh="hard",
+            thresh_pix=threshold,
             ncores=1,
             quiet=True,
             fix_to_beam="held" in options,
@@ -33,6 +35,7 @@ def load() -> Find:
             "peak_err": [item.peak_fluxE for item in found],
             "flux": [item.total_flux for item in found],
             "flux_err": [item.total_fluxE for item in found],
+            "snr": [item.peak_flux / item.rms for item in found],
         }  # fmt: skip
 
     return find

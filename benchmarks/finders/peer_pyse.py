@@ -9,7 +9,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-from catalogue import Find, main
+from catalogue import ANALYSIS_SIGMA, COLUMNS, Find, main
 
 
 def load() -> Find:
@@ -18,10 +18,10 @@ def load() -> Find:
     from sourcefinder.accessors import sourcefinder_image_from_accessor
     from sourcefinder.config import Conf, ExportSettings, ImgConf
 
-    def find(path: Path, options: list[str]) -> dict[str, Any]:
+    def find(path: Path, threshold: float, options: list[str]) -> dict[str, Any]:
         settings = ImgConf(
-            detection_thr=5.0,
-            analysis_thr=3.0,
+            detection_thr=threshold,
+            analysis_thr=ANALYSIS_SIGMA,
             back_size_x=64,
             back_size_y=64,
             vectorized="vectorized" in options,
@@ -31,9 +31,13 @@ def load() -> Find:
         conf = Conf(image=settings, export=ExportSettings())
         image = sourcefinder_image_from_accessor(open_image(str(path)), conf=conf)
         found = image.extract()
+        if found.empty:
+            return {name: [] for name in COLUMNS}
         # Columns come in this order, by whatever name; its pixels are counted from 0.
         order = ("peak", "peak_err", "flux", "flux_err", "x", "x_err", "y", "y_err")
-        return {name: found.iloc[:, place].to_numpy() for place, name in enumerate(order)}
+        columns = {name: found.iloc[:, place].to_numpy() for place, name in enumerate(order)}
+        # The third from the end is the highest pixel of the island over its rms.
+        return columns | {"snr": found.iloc[:, -3].to_numpy()}
 
     return find
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from catalogue import Find, main
+from catalogue import ANALYSIS_SIGMA, Find, main
 
 
 def load() -> Find:
@@ -14,7 +14,7 @@ def load() -> Find:
     import sep
     from astropy.io import fits
 
-    def find(path: Path, options: list[str]) -> dict[str, Any]:
+    def find(path: Path, threshold: float, options: list[str]) -> dict[str, Any]:
         with fits.open(path, memmap=False) as hdus:
             data, header = np.squeeze(hdus[0].data).astype(np.float32), hdus[0].header
         del hdus
@@ -22,9 +22,10 @@ def load() -> Find:
         background = sep.Background(data, bw=64, bh=64)
         rms = background.rms()
         data = data - background.back()
-        made = sep.extract(data, 3.0, err=rms, minarea=3, filter_kernel=None)
+        made = sep.extract(data, ANALYSIS_SIGMA, err=rms, minarea=3, filter_kernel=None)
         local = rms[made["ypeak"], made["xpeak"]]
-        made, local = made[made["peak"] >= 5.0 * local], local[made["peak"] >= 5.0 * local]
+        bright = made["peak"] >= threshold * local
+        made, local = made[bright], local[bright]
         half_light = 0.5 * float(np.sqrt(major * minor))
         x, y, _ = sep.winpos(data, made["x"], made["y"], half_light / 1.1774)
         theta = np.radians(header["BPA"] + 90.0)
@@ -36,6 +37,7 @@ def load() -> Find:
             "x": x, "y": y, "peak": made["peak"], "peak_err": local,
             "flux": flux / scale, "flux_err": flux_err / scale,
             "x_err": np.sqrt(made["errx2"]), "y_err": np.sqrt(made["erry2"]),
+            "snr": made["peak"] / local,
         }  # fmt: skip
 
     return find
