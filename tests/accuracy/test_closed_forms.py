@@ -21,10 +21,9 @@ from trap_ops.science.component_fits import HELD_RADIUS_FWHM
 from trap_ops.science.footprints import Footprint, cut_stamps, make_footprint
 from trap_ops.science.gaussian_fit import (
     Stamps,
-    amplitude_bias,
+    fit_errors,
     fit_gaussians,
     model,
-    parameter_covariance,
 )
 from trap_ops.simulate.fields import FieldPlan, make_field
 from trap_ops.simulate.noise import NoiseKind
@@ -63,7 +62,7 @@ def sandwich(
         -0.5 * (precision[0, 0] * u**2 + 2.0 * precision[0, 1] * u * v + precision[1, 1] * v**2)
     )
     stamps = Stamps(np.zeros_like(x), x, y, np.ones_like(x))
-    return parameter_covariance(parameters, stamps, correlation, shape_free=shape_free)[0][0]
+    return fit_errors(parameters, stamps, correlation, shape_free=shape_free).covariance[0]
 
 
 def flux_error(covariance: np.ndarray, shape: np.ndarray) -> float:
@@ -274,8 +273,8 @@ def test_fits_on_the_footprint_in_use_scatter_by_the_sandwich(kind: NoiseKind) -
     u = footprint.dx[:, None] - footprint.dx
     v = footprint.dy[:, None] - footprint.dy
     correlation = np.exp(-(u**2 + v**2) / (2.0 * VARIANCES[kind] * beam[0, 0]))
-    covariance, _ = parameter_covariance(faint, stamps, correlation, shape_free=False)
-    bias = amplitude_bias(faint, stamps, correlation, covariance)[:, 0]
+    errors = fit_errors(faint, stamps, correlation, shape_free=False)
+    covariance, bias = errors.covariance, errors.excess[:, 0, 0]
     away = fit.parameters[:, 0, :3] - faint[:, 0, :3]
     assert away[:, 0].mean() == pytest.approx(
         bias.mean(), abs=4.0 * np.sqrt(covariance[:, 0, 0].mean() / n)

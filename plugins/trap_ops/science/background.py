@@ -176,10 +176,7 @@ def _grid(
     if not valid.any():
         return None
     if not valid.all():
-        nearest = ndimage.distance_transform_edt(
-            ~valid, return_distances=False, return_indices=True
-        )
-        background, rms = background[tuple(nearest)], rms[tuple(nearest)]
+        background, rms = _filled(background, valid), _filled(rms, valid)
     if min(gx, gy) >= 3:
         background = ndimage.median_filter(background, size=3, mode="nearest")
         rms = ndimage.median_filter(rms, size=3, mode="nearest")
@@ -191,6 +188,22 @@ def _grid(
         step_x=float(size_x),
         step_y=float(size_y),
     )
+
+
+def _filled(nodes: FloatArray, valid: Mask) -> FloatArray:
+    """Nodes, where those without a value have the mean of their neighbours', ring by ring."""
+    ny, nx = nodes.shape
+    value = np.pad(np.where(valid, nodes, 0.0), 1)
+    known = np.pad(valid, 1).astype(np.float64)
+    while not known[1:-1, 1:-1].all():
+        total, count = np.zeros((ny, nx)), np.zeros((ny, nx))
+        for dy, dx in ((0, 1), (1, 0), (1, 2), (2, 1)):
+            total += value[dy : dy + ny, dx : dx + nx]
+            count += known[dy : dy + ny, dx : dx + nx]
+        new = (known[1:-1, 1:-1] == 0.0) & (count > 0.0)
+        value[1:-1, 1:-1][new] = total[new] / count[new]
+        known[1:-1, 1:-1][new] = 1.0
+    return value[1:-1, 1:-1]
 
 
 def _cells(pixels: slice, cell_px: float, stride: int) -> tuple[int, int, int]:

@@ -19,10 +19,9 @@ from trap_ops.science.gaussian_fit import (
     N_FREE,
     N_HELD,
     Stamps,
+    fit_errors,
     fit_gaussians,
-    mean_excess,
     model,
-    parameter_covariance,
 )
 from trap_ops.science.moments import Moments, measure_moments
 from trap_ops.science.neighbours import close_pairs
@@ -172,6 +171,7 @@ def fit_components(
     size = scene.size
     scale = group_scales(scene) if shape_free else np.zeros(len(size), dtype=np.intp)
     radius = FREE_RADIUS_FWHM if shape_free else HELD_RADIUS_FWHM
+    raised: dict[tuple[bytes, int], FloatArray] = {}
     anew = np.ones(len(size), dtype=bool)
     if changed is not None:
         anew = np.bincount(scene.group[changed], minlength=len(size)) > 0
@@ -186,11 +186,13 @@ def fit_components(
         for chosen, covariance in alike(scene, groups, scale):
             members = scene.members(chosen)
             footprint = make_footprint(covariance, radius, members.shape[1])
-            raised = footprint_excess(
-                footprint, covariance, scene.correlation, shape_free=shape_free
-            )
+            key = (covariance.tobytes(), footprint.stride)
+            if key not in raised:
+                raised[key] = footprint_excess(
+                    footprint, covariance, scene.correlation, shape_free=shape_free
+                )
             for batch in batches(members, footprint):
-                _fit_batch(scene, begin, batch, footprint, raised, light, fits)
+                _fit_batch(scene, begin, batch, footprint, raised[key], light, fits)
     return fits
 
 
@@ -274,21 +276,17 @@ def _fit_batch(
     start[:, :, 2] -= reference_y
     fit = fit_gaussians(stamps, start, shape_free=shape_free, **fit_limits(scene))
     correlation = stamp_correlation(scene.correlation, stamps, members.shape[1])
-    covariance, expected_chi2 = parameter_covariance(
-        fit.parameters, stamps, correlation, shape_free=shape_free
-    )
-    variance = np.einsum("bii->bi", covariance)
-    good = (
-        fit.converged[:, None]
-        & (fit.parameters[:, :, 0] > 0.0)
-        & (variance.reshape(*members.shape, n_per) > 0.0).all(axis=2)
-    )
-    excess = mean_excess(fit.parameters, stamps, correlation, covariance)
+    errors = fit_errors(fit.parameters, stamps, correlation, shape_free=shape_free)
+    covariance, excess = errors.covariance, errors.excess
+    variance = np.einsum("bii->bi", covariance).reshape(*members.shape, n_per)
+    good = fit.converged[:, None] & (fit.parameters[:, :, 0] > 0.0) & (variance > 0.0).all(axis=2)
     # As if each component were alone, and had the width that the footprint is made for.
     amplitude = np.where(good, fit.parameters[:, :, 0], 1.0)
     moved = raised / amplitude[:, :, None] ** 2
     moved[:, :, 0] *= amplitude
     excess += moved
+    # Where it is larger than the error the expansion fails: two components fall together.
+    excess[~(excess**2 < variance).all(axis=2)] = 0.0
     excess[:, :, 0] *= cut.rms[:, None]
     fits.excess[members] = excess
     absolute = fit.parameters.copy()
@@ -304,7 +302,7 @@ def _fit_batch(
         block[:, :, 0] *= cut.rms[:, None]
         fits.covariance[members[:, component]] = block
     fits.chi2[members] = fit.chi2[:, None]
-    fits.poor[members] = (fit.chi2 > _POOR_FIT * expected_chi2)[:, None]
+    fits.poor[members] = (fit.chi2 > _POOR_FIT * errors.expected_chi2)[:, None]
     fits.n_pixels[members] = stamps.weight.sum(axis=1)[:, None]
     fits.good[members] = good
     fits.edge[members] = cut.incomplete[:, None]

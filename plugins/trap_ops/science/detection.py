@@ -18,10 +18,8 @@ from trap_ops.science.neighbours import chained, close_pairs
 MIN_PROMINENCE_SIGMA = 2.5
 # Peaks nearer to a higher one than this many beams are no components.
 _DOUBLE_BEAMS = 0.5
-_NEIGHBOURS = {
-    8: [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)],
-    4: [(-1, 0), (0, -1), (0, 1), (1, 0)],
-}
+# Whatever joins pixels to islands: a hill has one top in all eight directions.
+_NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 # The threshold of a false-detection rate is not sought below this.
 _FAINTEST_SIGMA = 1.5
 # The threshold is applied in strips of so many pixels, so that no full-size map is made.
@@ -255,8 +253,7 @@ def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: 
     nx = data.shape[1]
     flat, label, snr = islands.flat, islands.label, islands.snr
     bright = np.flatnonzero(snr >= detection_sigma)
-    neighbours = _NEIGHBOURS[islands.connectivity]
-    maxima = bright[_is_maximum(data, islands.above, flat[bright], neighbours)]
+    maxima = bright[_is_maximum(data, islands, bright)]
     # Faint maxima merge in any case, so an island with one bright maximum needs no climbing.
     n_islands = int(label.max(initial=-1)) + 1
     count = np.bincount(label[maxima], minlength=n_islands)
@@ -266,7 +263,7 @@ def find_peaks(data: Image, islands: Islands, grid: NoiseGrid, detection_sigma: 
     if several.any():
         rms = noise_at(grid, *np.divmod(flat[several], nx)[::-1])[1]
         value = data.ravel()[flat[several]].astype(np.float64)
-        root, pairs, saddle = _climb(data.shape, flat[several], value, neighbours)
+        root, pairs, saddle = _climb(data.shape, flat[several], value, label[several])
         root = _merge(root, pairs, saddle, value, rms, snr[several], detection_sigma)
         tops, basin = np.unique(root, return_inverse=True)
         peak = np.concatenate([peak, np.flatnonzero(several)[tops]])
@@ -311,29 +308,33 @@ def without_doubles(peaks: Peaks, beam_covariance_px: npt.ArrayLike) -> Peaks:
     return Peaks(**{name: value[kept] for name, value in vars(whole).items()})
 
 
-def _is_maximum(data: Image, above: Mask, flat: IntArray, offsets: list[tuple[int, int]]) -> Mask:
+def _is_maximum(data: Image, islands: Islands, pixels: IntArray) -> Mask:
     """Whether island pixels are higher than their neighbours; of equal ones the last index is.
 
     Neighbours outside the island do not count: a masked one may hold anything.
     """
     ny, nx = data.shape
-    values = data.ravel()
+    values, above = data.ravel(), islands.above.ravel()
+    flat, label = islands.flat[pixels], islands.label[pixels]
     y, x = np.divmod(flat, nx)
     rows = {-1: y > 0, 0: np.True_, 1: y < ny - 1}
     columns = {-1: x > 0, 0: np.True_, 1: x < nx - 1}
     value = values[flat]
     highest = np.ones(len(flat), dtype=bool)
-    for dy, dx in offsets:
+    for dy, dx in _NEIGHBOURS:
         neighbour = flat + (dy * nx + dx)
         other = values.take(neighbour, mode="clip")
         higher = other >= value if (dy, dx) > (0, 0) else other > value
-        higher &= above.ravel().take(neighbour, mode="clip")
+        higher &= above.take(neighbour, mode="clip")
+        if islands.connectivity == 4 and dx and dy:  # Another island may touch the corner.
+            at = np.minimum(np.searchsorted(islands.flat, neighbour), len(islands.flat) - 1)
+            higher &= (islands.flat[at] == neighbour) & (islands.label[at] == label)
         highest &= ~(higher & rows[dy] & columns[dx])
     return highest
 
 
 def _climb(
-    shape: tuple[int, ...], flat: IntArray, value: FloatArray, offsets: list[tuple[int, int]]
+    shape: tuple[int, ...], flat: IntArray, value: FloatArray, label: IntArray
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Lead each pixel uphill to its maximum, and find the saddles between maxima.
 
@@ -354,9 +355,10 @@ def _climb(
     y, x = np.divmod(flat, nx)
     uphill = np.arange(len(flat))
     neighbours = []
-    for dy, dx in offsets:
+    for dy, dx in _NEIGHBOURS:
         inside = (y + dy >= 0) & (y + dy < ny) & (x + dx >= 0) & (x + dx < nx)
         other = np.where(inside, place[flat + np.where(inside, dy * nx + dx, 0)], -1)
+        other[label[other] != label] = -1
         higher = (other >= 0) & (rank[other] > rank[uphill])
         uphill = np.where(higher, other, uphill)
         if (dy, dx) > (0, 0):

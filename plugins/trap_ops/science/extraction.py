@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # Its package takes as long to load as half of scipy.
 
 # Above this fraction of island pixels, background and rms are measured again without them: they
 # bias the rms by 8 per cent at 1000 sources per megapixel (FINDERS, section 8).
-_CROWDED_FRACTION = 0.03
+_CROWDED_FRACTION = 0.01
 # A beam this wide (FWHM, pixels) is sampled well enough by every second pixel.
 _STRIDE_FWHM_PX = 5.0
 # Pixels further from the background take no part in the correlation of the noise.

@@ -26,7 +26,7 @@ class Footprint:
 
     dx: IntArray
     dy: IntArray
-    stride: int
+    stride: int = 1
 
     def __len__(self) -> int:
         """Count the pixels."""
@@ -134,7 +134,8 @@ def cut_stamps(
     x, y : numpy.ndarray of int, (b, k)
         Peak pixels; the first component's is the reference pixel of the stamp.
     background, rms : numpy.ndarray, (b, k)
-        At the peaks. A stamp is in units of the mean rms of its components.
+        At the peaks. A stamp is above the mean background of its components, in units of their
+        mean rms.
     beam_covariance_px : array_like, (2, 2)
         Metric in which a pixel within several footprints belongs to the nearest peak.
     """
@@ -153,7 +154,8 @@ def cut_stamps(
     if k > 1:
         good &= _owned(column, row, x, y, np.linalg.inv(np.asarray(beam_covariance_px)))
     unit = rms.sum(axis=1) / k
-    scaled = np.where(good, (value - background[:, :, None]) / unit[:, None, None], 0.0)
+    level = background.sum(axis=1) / k
+    scaled = np.where(good, (value - level[:, None, None]) / unit[:, None, None], 0.0)
     flat = (n_groups, k * len(footprint))
     return GroupStamps(
         Stamps(

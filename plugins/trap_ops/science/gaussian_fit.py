@@ -134,6 +134,8 @@ def fit_gaussians(
         best[active] = np.where(better[:, None, None], trial, best[active])
         chi2[active] = np.where(better, new_chi2, before)
         done = better & (before - new_chi2 <= tolerance * (new_chi2 + 1e-12))
+        # A step that is damped to nothing gains nothing anywhere.
+        done &= damping[active] <= 1.0
         converged[active[done]] = True
         damping[active] = np.where(better, damping[active] * 0.1, damping[active] * 10.0)
         going = ~done & (damping[active] < _LAMBDA_STOP)
@@ -144,70 +146,63 @@ def fit_gaussians(
     return Fit(best, chi2, converged)
 
 
-def parameter_covariance(
-    parameters: FloatArray, stamps: Stamps, correlation: FloatArray, *, shape_free: bool
-) -> tuple[FloatArray, FloatArray]:
-    """Covariance of unweighted least squares in correlated noise: the sandwich.
+@dataclass(frozen=True)
+class FitErrors:
+    """What noise does to a batch of fits of k components with n free parameters each.
 
-    ``N^-1 (J C J^T) N^-1`` with ``N = J J^T`` (FINDERS, section 6). The residuals that noise alone
-    leaves have the mean square sum ``tr C - tr(N^-1 J C J^T)``.
+    Attributes
+    ----------
+    covariance : numpy.ndarray, (b, k n, k n)
+        n is 6 with the shape free, 3 without. NaN where the normal matrix is singular.
+    excess : numpy.ndarray, (b, k, n)
+        How far fitted parameters lie above the true ones on average.
+    expected_chi2 : numpy.ndarray, (b,)
+        What noise alone leaves of squared residuals.
+    """
+
+    covariance: FloatArray
+    excess: FloatArray
+    expected_chi2: FloatArray
+
+
+def fit_errors(
+    parameters: FloatArray, stamps: Stamps, correlation: FloatArray, *, shape_free: bool
+) -> FitErrors:
+    """Covariance and bias of unweighted least squares in correlated noise.
 
     Parameters
     ----------
     parameters : numpy.ndarray, (b, k, 6)
     stamps : Stamps
-        In units of the local rms, so the covariance is in these units too.
+        In units of the local rms, so the errors are in these units too.
     correlation : numpy.ndarray, (p, p) or (b, p, p)
         Correlation of the noise between the pixels of a stamp.
     shape_free : bool
 
-    Returns
-    -------
-    covariance : numpy.ndarray, (b, k n, k n)
-        n is 6 with the shape free, 3 without. NaN where the normal matrix is singular.
-    expected_chi2 : numpy.ndarray, (b,)
-    """
-    n_per = N_FREE if shape_free else N_HELD
-    jacobian = model_derivatives(parameters, stamps, n_per)
-    normal = jacobian @ jacobian.swapaxes(1, 2)
-    middle = (jacobian @ correlation) @ jacobian.swapaxes(1, 2)
-    inverse = _inverse(normal)
-    absorbed = np.einsum("bij,bji->b", inverse, middle)
-    return inverse @ middle @ inverse, stamps.weight.sum(axis=1) - absorbed
-
-
-def mean_excess(
-    parameters: FloatArray, stamps: Stamps, correlation: FloatArray, covariance: FloatArray
-) -> FloatArray:
-    """How far fitted parameters lie from the true ones on average, (b, k, n).
+    Notes
+    -----
+    The covariance is the sandwich ``N^-1 (J C J^T) N^-1`` with ``N = J J^T`` (FINDERS, section 6).
+    The mean square sum of what noise alone leaves is ``tr C - tr(N^-1 J C J^T)``.
 
     A fit moves to where the noise makes the amplitude largest: the amplitude's excess is about
     ``A / SNR**2``, as in Condon's correction ``P - n^2 / P``, but depends on noise and footprint.
-
-    Parameters
-    ----------
-    parameters : numpy.ndarray, (b, k, 6)
-    stamps : Stamps
-    correlation : numpy.ndarray, (p, p) or (b, p, p)
-        Correlation of the noise between the pixels of a stamp.
-    covariance : numpy.ndarray, (b, k n, k n)
-        Of the fit; n is 6 with the shape free, 3 without.
-
-    Notes
-    -----
-    Second order of the solution of ``J(t) (d - m(t)) = 0`` in the noise n. With H the second
-    derivatives of the model, ``t1 = N^-1 J n`` and ``r = n - J^T t1`` the residual:
+    It is the second order of the solution of ``J(t) (d - m(t)) = 0`` in the noise n. With H the
+    second derivatives of the model, ``t1 = N^-1 J n`` and ``r = n - J^T t1`` the residual:
     ``t2 = N^-1 (H[t1] r - J H[t1, t1] / 2)``. In its mean, ``<t1 t1^T>`` is the covariance and
     ``<t1 r^T> = N^-1 J C - Cov J``, which is zero in white noise only (Box 1971). The model is a
     Gaussian G, so that ``J_i = G L_i`` and ``H_ij = G (L_i L_j + L_ij)`` with L the derivatives of
     its logarithm.
     """
     n_batch, k = parameters.shape[:2]
-    n_per = covariance.shape[1] // k
+    n_per = N_FREE if shape_free else N_HELD
     gaussian, unit, u, v = _components(parameters, stamps)
     jacobian = _jacobian_of(parameters, gaussian, unit, u, v, n_per)
+    correlated = jacobian @ correlation
+    middle = correlated @ jacobian.swapaxes(1, 2)
     inverse = _inverse(jacobian @ jacobian.swapaxes(1, 2))
-    with_residual = inverse @ (jacobian @ correlation) - covariance @ jacobian
+    covariance = inverse @ middle @ inverse
+    absorbed = np.einsum("bij,bji->b", inverse, middle)
+    with_residual = inverse @ correlated - covariance @ jacobian
     along = gaussian[:, :, None] * with_residual.reshape(n_batch, k, n_per, -1)
     # Unlike the Jacobian these are not zero where a pixel takes no part; there the Gaussian is.
     logarithmic = _jacobian_of(parameters, np.ones_like(u), np.ones_like(u), u, v, n_per)
@@ -226,12 +221,13 @@ def mean_excess(
     var = variance[:, :, :, :, None]
     curved -= var[:, :, 0, 0] / amplitude**2
     curved -= q_xx * var[:, :, 1, 1] + 2.0 * q_xy * var[:, :, 1, 2] + q_yy * var[:, :, 2, 2]
-    if n_per == N_FREE:
+    if shape_free:
         curved += 2.0 * u * (var[:, :, 1, 3] + var[:, :, 2, 4])
         curved += 2.0 * v * (var[:, :, 1, 4] + var[:, :, 2, 5])
     curvature = (gaussian * curved).sum(axis=1)
     right = pull.reshape(n_batch, -1, 1) - 0.5 * (jacobian @ curvature[:, :, None])
-    return np.asarray((inverse @ right).reshape(n_batch, k, n_per))
+    excess = (inverse @ right).reshape(n_batch, k, n_per)
+    return FitErrors(covariance, excess, stamps.weight.sum(axis=1) - absorbed)
 
 
 def _components(

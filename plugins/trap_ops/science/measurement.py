@@ -233,7 +233,8 @@ def _collect(
         flux, flux_variance = peak.copy(), peak_variance
     else:
         flux_variance, flux_excess = _flux_moments(fits, peak * ratio)
-        flux = peak * ratio - np.where(good, flux_excess, 0.0)
+        known = good & (flux_excess**2 < flux_variance)
+        flux = peak * ratio - np.where(known, flux_excess, 0.0)
         peak -= np.where(good, fits.excess[:, 0], 0.0)
     position = fits.covariance[:, 1:3, 1:3].copy()
     # Where nothing converged: moments, and without a pixel above the threshold what the pixel says,

@@ -182,9 +182,7 @@ def test_stamps_of_groups_are_cut_pixel_by_pixel(data: np.ndarray, thin: bool) -
                 # The first of the nearest, to the rounding of a square root.
                 first = next(k for k in range(3) if apart[k] <= min(apart) + 1e-9)
                 used = there and first == number
-                value = (
-                    (float(data[row, column]) - background[item, number]) / unit if used else 0.0
-                )
+                value = (float(data[row, column]) - background[item].mean()) / unit if used else 0.0
                 assert made.stamps.weight[item, place] == float(used)
                 assert made.stamps.value[item, place] == pytest.approx(value, rel=1e-12)
                 assert made.stamps.x[item, place] == column - x[item, 0]

@@ -291,7 +291,7 @@ def slow_fit(
             cx, cy = corners[nearest]
             inside = nearness[nearest] >= limit or max(abs(column - cx), abs(row - cy)) <= 1
             if inside and np.isfinite(data[row, column]):
-                pixels[column, row] = (float(data[row, column]) - background[nearest]) / unit
+                pixels[column, row] = (float(data[row, column]) - background.mean()) / unit
     design = np.array([[beam(c - px, r - py) for px, py in places] for c, r in pixels])
     values = np.array(list(pixels.values()))
     peak, *_ = np.linalg.lstsq(design, values, rcond=None)

@@ -8,10 +8,9 @@ from scipy.optimize import least_squares
 
 from trap_ops.science.gaussian_fit import (
     Stamps,
+    fit_errors,
     fit_gaussians,
-    mean_excess,
     model,
-    parameter_covariance,
 )
 
 SIGMA = 2.5
@@ -140,13 +139,11 @@ def test_errors_are_the_scatter_in_correlated_noise(shape_free: bool) -> None:
     stamps = stamps_of(images(truth) + noise)
     fit = fit_gaussians(stamps, truth, shape_free=shape_free, **OPTIONS)
     parameters = 6 if shape_free else 3
-    covariance, expected = parameter_covariance(
-        truth[:1], stamps.take(np.array([0])), correlation, shape_free=shape_free
-    )
+    errors = fit_errors(truth[:1], stamps.take(np.array([0])), correlation, shape_free=shape_free)
     scatter = fit.parameters[:, 0, :parameters].std(axis=0)
     # 1500 draws: 1.8 per cent each; four sigma.
-    np.testing.assert_allclose(scatter, np.sqrt(np.diag(covariance[0])), rtol=0.075)
-    assert fit.chi2.mean() == pytest.approx(expected[0], rel=0.05)
+    np.testing.assert_allclose(scatter, np.sqrt(np.diag(errors.covariance[0])), rtol=0.075)
+    assert fit.chi2.mean() == pytest.approx(errors.expected_chi2[0], rel=0.05)
 
 
 @pytest.mark.parametrize("shape_free", [True, False])
@@ -175,8 +172,7 @@ def test_the_mean_excess_is_that_of_many_fits(
     stamps = Stamps((model(truth, empty) + noise) * weight, empty.x, empty.y, weight)
     fit = fit_gaussians(stamps, truth, shape_free=shape_free, tolerance=1e-12, **OPTIONS)
     one = stamps.take(np.array([0]))
-    covariance, _ = parameter_covariance(truth[:1], one, correlation, shape_free=shape_free)
-    excess = mean_excess(truth[:1], one, correlation, covariance).ravel()
+    excess = fit_errors(truth[:1], one, correlation, shape_free=shape_free).excess.ravel()
     deviation = (fit.parameters - truth)[:, :, : 6 if shape_free else 3].reshape(n, -1)
     pairs = (deviation[: n // 2] + deviation[n // 2 :]) / 2
     error = pairs.std(axis=0) / np.sqrt(n // 2)
@@ -220,7 +216,8 @@ def test_the_mean_excess_is_box_formula_from_differences(k: int, n_per: int) -> 
         with_residual = inverse @ jacobian @ correlation - covariance @ jacobian
         right = np.einsum("ijp,jp->i", second, with_residual)
         right -= 0.5 * jacobian @ np.einsum("ijp,ij->p", second, covariance)
-        found = mean_excess(item[None], one, correlation, covariance[None])[0].ravel()
+        made = fit_errors(item[None], one, correlation, shape_free=n_per == 6)
+        found = made.excess.ravel()
         expected = inverse @ right
         scale = np.sqrt(np.diag(covariance))
         np.testing.assert_allclose(found / scale, expected / scale, rtol=1e-3, atol=1e-6)
@@ -229,8 +226,9 @@ def test_the_mean_excess_is_box_formula_from_differences(k: int, n_per: int) -> 
 def test_pixels_that_say_nothing_give_nan_errors() -> None:
     stamps = stamps_of(np.zeros((1, SIZE**2)))
     blind = Stamps(stamps.value, stamps.x, stamps.y, np.zeros((1, SIZE**2)))
-    covariance, _ = parameter_covariance(truths(1), blind, np.eye(SIZE**2), shape_free=True)
-    assert np.isnan(covariance).all()
+    errors = fit_errors(truths(1), blind, np.eye(SIZE**2), shape_free=True)
+    assert np.isnan(errors.covariance).all()
+    assert np.isnan(errors.excess).all()
 
 
 @pytest.mark.parametrize("k", [2, 3])
@@ -283,7 +281,8 @@ def test_the_covariance_is_that_of_sums_over_pairs_of_pixels(k: int, shape_free:
             for q in range(n_pixels):
                 distance2 = (x[i, p] - x[i, q]) ** 2 + (y[i, p] - y[i, q]) ** 2
                 correlation[i, p, q] = np.exp(-distance2 / (6.0 + i))
-    found, expected = parameter_covariance(parameters, stamps, correlation, shape_free=shape_free)
+    errors = fit_errors(parameters, stamps, correlation, shape_free=shape_free)
+    found, expected = errors.covariance, errors.expected_chi2
     n = 6 if shape_free else 3
     for i in range(2):
         columns = []
