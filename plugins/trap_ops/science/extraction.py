@@ -40,9 +40,6 @@ from trap_ops.science.noise import (
 if TYPE_CHECKING:  # Its package takes as long to load as half of scipy.
     from trap_ops.config.model import ExtractionConfig
 
-# Above this fraction of island pixels, background and rms are measured again without them: they
-# bias the rms by 8 per cent at 1000 sources per megapixel (FINDERS, section 8).
-_CROWDED_FRACTION = 0.01
 # A beam this wide (FWHM, pixels) is sampled well enough by every second pixel.
 _STRIDE_FWHM_PX = 5.0
 # Pixels further from the background take no part in the correlation of the noise.
@@ -164,7 +161,7 @@ def _search(
         return None
     detection, analysis = _thresholds(data, mask, grid, beam, config)
     islands = _islands(data, mask, grid, detection, analysis, config.connectivity)
-    if _crowded(islands, mask):
+    if len(islands.flat):  # Sources raise rms and background: measured again without them.
         used = _sources_of(data, mask, islands, grid, detection, analysis, fwhm_px, config)
         del islands  # It holds a mask of the image.
         if mask is not None:
@@ -294,11 +291,6 @@ def _islands(
 ) -> Islands:
     above = threshold(data, mask, grid, analysis_sigma)
     return find_islands(data, above, grid, detection_sigma, connectivity)
-
-
-def _crowded(islands: Islands, mask: Mask | None) -> bool:
-    n_used = islands.above.size - (0 if mask is None else np.count_nonzero(mask))
-    return len(islands.flat) > _CROWDED_FRACTION * n_used
 
 
 def _sources_of(
