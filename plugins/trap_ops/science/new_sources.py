@@ -95,29 +95,34 @@ class EarlierLimits:
             As :func:`classify` returns it.
         """
         best: list[DetectionLimits | None] = [None] * len(at)
+        brightness = np.abs(at.peak_jy)  # Of sources below the background, how far below.
         for (region, *rest), known in self._deepest_first.items():
             if rest != [band, stokes] or region not in members:
                 continue
             asked = np.flatnonzero(members[region])
-            for limits, items in self._first_to_show(known, asked, at):
+            for limits, items in self._first_to_show(known, asked, at, brightness):
                 for i in items.tolist():
                     other = best[i]
                     if other is None or limits.depth < other.depth:
                         best[i] = limits
         low = np.array([np.nan if limits is None else limits.low_jy for limits in best])
         high = np.array([np.nan if limits is None else limits.high_jy for limits in best])
-        new, kind = classify(at.peak_jy, low, high)
+        new, kind = classify(brightness, low, high)
         images = [limits.image for limits in (best[i] for i in new.tolist()) if limits is not None]
         return new, np.array(images, dtype=np.int64), kind
 
     def _first_to_show(
-        self, known: list[DetectionLimits], items: IntArray, at: Detections
+        self,
+        known: list[DetectionLimits],
+        items: IntArray,
+        at: Detections,
+        brightness: FloatArray,
     ) -> Iterator[tuple[DetectionLimits, IntArray]]:
         """Go through the images of a region; give those items that none before has shown."""
         tested: set[Coverage] = set()
         for limits in known:
             # The images behind are less deep still.
-            items = items[at.peak_jy[items] > limits.low_jy]
+            items = items[brightness[items] > limits.low_jy]
             if len(items) == 0:
                 return
             coverage = self._coverage(limits.image)

@@ -83,6 +83,13 @@ def showing(ra_deg: float, *, masked: bool = False) -> Coverage:
     return make_coverage(np.full((20, 20), masked), np.eye(2), wcs)
 
 
+@pytest.mark.parametrize(("peak_jy", "new"), [(-3.5, [(1, 1)]), (-1.5, [(1, 0)]), (-0.5, [])])
+def test_a_source_below_the_background_is_as_bright_as_it_is_deep(
+    peak_jy: float, new: list[tuple[int, int]]
+) -> None:
+    assert exceeded(limits(1, 1.0, 3.0), peak_jy=peak_jy) == new
+
+
 def test_an_image_that_does_not_show_the_position_never_counts() -> None:
     near, away, masked = showing(10.01), showing(10.2), showing(10.01, masked=True)
     deep, deeper, deepest = limits(1, 4.0, 5.0), limits(2, 2.0, 3.0), limits(3, 1.0, 2.0)
