@@ -46,27 +46,23 @@ def footprint_excess(
     n_per = N_FREE if shape_free else N_HELD
     if footprint.stride > 1:
         return np.zeros(n_per)
-    pixels = np.stack([footprint.dx, footprint.dy], axis=1)
-    moved = [pixels + side for side in _SIDES]
-    place = np.unique(np.concatenate([pixels, *moved]), axis=0)
-    inside = _contains(pixels, place)
-    gained = np.array([_contains(side, place) for side in moved], dtype=np.float64)
-    change = np.stack([gained[0] - gained[1], gained[2] - gained[3]]) / 2.0
-    x, y = place.T.astype(np.float64)
+    reach = int(max(np.abs(footprint.dx).max(), np.abs(footprint.dy).max())) + 1
+    box = np.zeros((2 * reach + 1, 2 * reach + 1))
+    box[footprint.dy + reach, footprint.dx + reach] = 1.0
+    inside = box.ravel()
+    change = np.stack([np.roll(box, 1, axis) - np.roll(box, -1, axis) for axis in (1, 0)]) / 2.0
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).astype(np.float64)
     inverse = np.linalg.inv(covariance)
     source = np.array([[[1.0, 0.0, 0.0, inverse[0, 0], inverse[0, 1], inverse[1, 1]]]])
     everywhere = Stamps(np.zeros((1, len(x))), x[None], y[None], np.ones((1, len(x))))
     jacobian = model_derivatives(source, everywhere, n_per)[0]
     used = jacobian * inside
     normal_inverse = np.linalg.inv(used @ jacobian.T)
-    beside = correlation_at(correlation, _SIDES[:, :1] - place[:, 0], _SIDES[:, 1:] - place[:, 1])
+    offset_x, offset_y = _SIDES[:, :1] - x, _SIDES[:, 1:] - y
+    beside = correlation_at(correlation, offset_x.astype(np.intp), offset_y.astype(np.intp))
     gradient = np.stack([beside[0] - beside[1], beside[2] - beside[3]]) / 2.0
     shift = covariance @ gradient
     residual = shift - shift @ used.T @ normal_inverse @ jacobian
-    return np.asarray(normal_inverse @ (jacobian * (change * residual).sum(axis=0)).sum(axis=1))
-
-
-def _contains(pixels: npt.NDArray[np.intp], place: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-    """Which of some places are pixels."""
-    width = int(np.abs(place).max()) * 2 + 1
-    return np.isin(place @ [width, 1], pixels @ [width, 1])
+    return np.asarray(
+        normal_inverse @ (jacobian * (change.reshape(2, -1) * residual).sum(axis=0)).sum(axis=1)
+    )
