@@ -246,10 +246,8 @@ def test_an_image_of_noise_alone_has_no_threshold_and_no_source(
     plan = SeriesPlan(**{**vars(PLAN), "n_steady": 0})
     paths, _, _ = series(tmp_path / "images", plan, [(110.0, 110.0, [0.0, 0.0, 60.0, 60.0])])
     run(store, paths, overrides={"extraction": {"false_detection_rate": 1e-6}})
-    thresholds = [
-        row.detection_thresh
-        for row in rows_of(store, image.c.taustart_ts, image.c.detection_thresh)
-    ]
+    by_time = sorted(rows_of(store, image.c.taustart_ts, image.c.detection_thresh))
+    thresholds = [row.detection_thresh for row in by_time]
     assert thresholds[:2] == [np.inf, np.inf]
     assert np.isfinite(thresholds[2:]).all()
     source = at(store, 110.0, 110.0)
@@ -263,13 +261,17 @@ def test_an_image_of_noise_alone_has_no_threshold_and_no_source(
 def test_sources_that_touch_at_a_corner(
     store: Store, tmp_path: Path, run: Run, connectivity: int, number: int
 ) -> None:
-    """One island, whose fainter part has no peak of its own, or two."""
+    """One island, whose fainter part has no peak of its own, or several, of which two count.
+
+    The others are within half a beam of these.
+    """
     plan = SeriesPlan(**{**vars(PLAN), "n_epochs": 1, "n_steady": 0})
     paths, _, _ = series(tmp_path / "images", plan)
     with fits.open(paths[0], mode="update") as hdus:
         pixels = hdus[0].data[0, 0]
         pixels[95:107, 95:107] = 0.5 * RMS
-        pixels[100, 100], pixels[101, 101] = 30.0 * RMS, 28.5 * RMS
+        for place, snr in ((100, 30.0), (101, 27.5), (102, 27.4), (103, 28.5)):
+            pixels[place, place] = snr * RMS
     run(
         store,
         paths,
