@@ -107,7 +107,7 @@ def noise_grid(data: Image, mask: Mask | None, cell_px: float, stride: int = 1) 
     mask : numpy.ndarray of bool, (ny, nx), or None
         True where a pixel must not be used.
     cell_px : float
-        Least side of a cell. An image smaller than that is one cell.
+        Least side of a cell, which has a pixel at least. An image smaller than that is one cell.
     stride : int
         Take every so many-th pixel along both axes: neighbours within a beam say little new.
 
@@ -212,7 +212,7 @@ def _cells(pixels: slice, cell_px: float, stride: int) -> tuple[int, int, int]:
     What does not fill whole cells is left out at both ends, at most one pixel per cell and stride.
     """
     n_px = pixels.stop - pixels.start
-    n_cells = max(1, int(n_px // cell_px))
+    n_cells = max(1, int(n_px // max(cell_px, 1.0)))
     size = n_px // n_cells
     size -= size % stride if size > stride else 0
     return n_cells, pixels.start + (n_px - n_cells * size) // 2, size

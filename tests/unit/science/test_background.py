@@ -93,6 +93,11 @@ def test_nothing_to_measure_is_none() -> None:
     assert noise_grid(np.zeros((64, 64), dtype=np.float32), None, CELL) is None
 
 
+@pytest.mark.parametrize("cell", [1e-3, 0.5, 1.0])
+def test_cells_of_less_than_a_pixel_have_no_noise(cell: float) -> None:
+    assert noise_grid(noise(60, 50), None, cell) is None
+
+
 @pytest.mark.parametrize("shape", [(5, 300), (31, 31), (100, 77), (256, 256)])
 def test_between_nodes_it_is_bilinear_and_beyond_them_constant(shape: tuple[int, int]) -> None:
     grid = noise_grid(noise(*shape), None, CELL)
