@@ -161,7 +161,8 @@ def _search(
         return None
     detection, analysis = _thresholds(data, mask, grid, beam, config)
     islands = _islands(data, mask, grid, detection, analysis, config.connectivity)
-    if len(islands.flat):  # Sources raise rms and background: measured again without them.
+    # Sources raise rms and background: measured again without them.
+    if len(islands.flat) or config.negative:
         used = _sources_of(data, mask, islands, grid, detection, analysis, fwhm_px, config)
         del islands  # It holds a mask of the image.
         if mask is not None:

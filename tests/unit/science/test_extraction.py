@@ -289,6 +289,15 @@ def test_negative_sources_are_those_of_the_negative_image() -> None:
     assert len(run(data).measurements) == 1
 
 
+def test_negative_sources_alone_do_not_raise_the_noise() -> None:
+    """An image without a positive source is measured as its negative is."""
+    data, _, _ = sky()
+    made, turned = run(data, negative=True), run(-data, negative=True)
+    assert not len(run(-data).measurements)
+    np.testing.assert_allclose(turned.noise.grid.rms, made.noise.grid.rms, rtol=1e-6)
+    np.testing.assert_allclose(-turned.measurements.peak, made.measurements.peak, rtol=1e-5)
+
+
 def test_sources_of_one_image_are_measured_in_another() -> None:
     """A deep image says where, this one how bright: also what is below its own threshold."""
     rng = np.random.default_rng(3)
