@@ -177,7 +177,7 @@ def _write(arguments: argparse.Namespace, table: Table) -> None:
 
 
 def _save(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all; a link, a pipe or a device such as /dev/stdout in place.
 
     Raises
     ------
@@ -187,6 +187,9 @@ def _save(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(content)
+            return
         try:
             beside.write_bytes(content)
             beside.replace(path)

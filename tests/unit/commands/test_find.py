@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from pathlib import Path
 
@@ -175,6 +176,21 @@ def test_mistakes_are_explained(
     path = image(tmp_path / "a.fits")
     assert main(["find", str(path), *words]) == 1
     assert told in capsys.readouterr().err
+
+
+def test_what_is_no_file_is_written_to_not_replaced(tmp_path: Path) -> None:
+    """As /dev/stdout, which is a link to a pipe."""
+    path, pipe, link = image(tmp_path / "a.fits"), tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert main(["find", str(path), "--csv", str(link)]) == 0
+        assert pipe.is_fifo()
+        assert link.is_symlink()
+        assert len(os.read(reader, 1 << 16).splitlines()) == 4
+    finally:
+        os.close(reader)
 
 
 def test_an_image_without_sources_gives_an_empty_table(tmp_path: Path) -> None:
