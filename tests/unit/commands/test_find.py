@@ -160,6 +160,11 @@ def test_sources_of_a_deep_image_are_measured_in_others(
     small = write(tmp_path / "small.fits")
     assert main([*words, "--detection-image", str(small)]) == 1
     assert "they must be equal" in capsys.readouterr().err
+    elsewhere = write(
+        tmp_path / "elsewhere.fits", {"CRVAL2": 12.0}, data=np.zeros(SHAPE, np.float32)
+    )
+    assert main([*words, "--detection-image", str(elsewhere)]) == 1
+    assert "not where those of the detection image are" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
