@@ -298,6 +298,18 @@ def test_negative_sources_alone_do_not_raise_the_noise() -> None:
     np.testing.assert_allclose(-turned.measurements.peak, made.measurements.peak, rtol=1e-5)
 
 
+def test_islands_below_the_background_are_those_of_the_negative_image() -> None:
+    """Also in small cells, whose rms is corrected by much."""
+    settings = {"negative": True, "background_cell_beams": 4.0}
+    data, _, _ = sky(flux=20.0)
+    made, turned = run(data, **settings).islands, run(-data, **settings).islands
+    assert len(made) == 49
+    for name in ("n_pixels", "n_components", "x_min", "x_max", "y_min", "y_max"):
+        np.testing.assert_array_equal(getattr(turned, name), getattr(made, name))
+    np.testing.assert_allclose(turned.snr, made.snr, rtol=1e-6)
+    np.testing.assert_allclose(-turned.flux, made.flux, rtol=1e-6)
+
+
 def test_sources_of_one_image_are_measured_in_another() -> None:
     """A deep image says where, this one how bright: also what is below its own threshold."""
     rng = np.random.default_rng(3)
