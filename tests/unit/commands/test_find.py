@@ -208,6 +208,16 @@ def test_an_image_without_sources_gives_an_empty_table(tmp_path: Path) -> None:
     assert len(Table.read(out["fits"])) == 0
 
 
+def test_names_of_images_may_hold_any_character(tmp_path: Path) -> None:
+    path = image(tmp_path / "ü <&\x01>.fits")
+    out = {name: tmp_path / f"a.{name}" for name in ("csv", "votable", "fits", "regions")}
+    assert main(["find", str(path), *(w for n, f in out.items() for w in (f"--{n}", str(f)))]) == 0
+    name = r"ü <&\u0001>.fits"
+    assert {row["image"] for row in rows_of(out["csv"])} == {name}
+    assert set(parse(out["votable"]).get_first_table().array["image"]) == {name}
+    assert set(Table.read(out["fits"])["image"]) == {r"\xfc <&\u0001>.fits"}
+
+
 def test_flags_in_words() -> None:
     assert flag_words(0) == ""
     assert flag_words(Flag.EDGE | Flag.NEGATIVE) == "edge negative"
