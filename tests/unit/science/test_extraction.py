@@ -289,6 +289,20 @@ def test_negative_sources_are_those_of_the_negative_image() -> None:
     assert len(run(data).measurements) == 1
 
 
+def test_islands_of_a_source_that_bad_pixels_cut_in_two_are_counted_alike() -> None:
+    data, _, _ = sky()
+    data[85:107, 96] = np.nan  # Through a source: an island on either side, but one peak.
+    made = run(data)
+    islands, found = made.islands, made.measurements
+    assert {len(value) for value in vars(islands).values()} == {len(islands)}
+    assert found.island.max() < len(islands)
+    np.testing.assert_array_equal(
+        islands.n_components, np.bincount(found.island, minlength=len(islands))
+    )
+    away = [np.hypot(islands.x - x, islands.y - y) for x, y in zip(found.x, found.y, strict=True)]
+    np.testing.assert_array_equal(np.argmin(away, axis=1), found.island)
+
+
 def test_negative_sources_alone_do_not_raise_the_noise() -> None:
     """An image without a positive source is measured as its negative is."""
     data, _, _ = sky()
