@@ -123,6 +123,16 @@ def test_a_position_is_measured_alike_alone_and_among_others() -> None:
     np.testing.assert_array_equal(together, alone)
 
 
+@pytest.mark.parametrize("loud", [1e-3, 1e30])
+def test_the_noise_is_nowhere_zero_or_less(loud: float) -> None:
+    """Where a part of an image is next to nothing, or another one absurd."""
+    rms = np.full((4, 4), 1e-20)
+    rms[1:3, :2] = loud
+    grid = NoiseGrid(np.zeros((4, 4)), rms, 8.0, 8.0, 16.0, 16.0)
+    y, x = np.mgrid[0:64, 0:64]
+    assert noise_at(grid, x, y)[1].min() >= 1e-20 * (1.0 - 1e-9)
+
+
 def test_a_grid_of_one_node_is_flat() -> None:
     grid = NoiseGrid(np.array([[2.0]]), np.array([[3.0]]), 5.0, 5.0, 10.0, 10.0)
     background, rms = noise_at(grid, np.array([-3.0, 5.0, 99.0]), np.array([0.0, 5.0, 99.0]))
