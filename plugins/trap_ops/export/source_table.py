@@ -57,7 +57,7 @@ def source_table(parts: Sequence[tuple[str, Sources]]) -> Table:
     made = Table()
     names = [one_line(name) for name, sources in parts for _ in range(len(sources))]
     made["image"] = Column(
-        np.array(names, dtype=str), description="image", meta={"ucd": "meta.file"}
+        np.array(names, dtype=str), description="image", meta={"ucd": "meta.id;meta.file"}
     )
     for name, attribute, unit, ucd, meaning in _COLUMNS:
         values = [np.asarray(getattr(sources, attribute)) for _, sources in parts]

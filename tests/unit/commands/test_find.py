@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.io.votable import parse
+from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 
 from trap_ops.commands.__main__ import main
@@ -72,7 +73,8 @@ def test_all_formats_hold_the_same_and_what_was_simulated(tmp_path: Path) -> Non
         np.testing.assert_allclose(binary[name], values, rtol=1e-12)
     ucds = {field.name: field.ucd for field in votable.fields}
     assert ucds["ra"] == "pos.eq.ra;meta.main"
-    assert all(ucds.values())
+    for ucd in ucds.values():
+        assert check_ucd(ucd, check_controlled_vocabulary=True), ucd
     units = {field.name: str(field.unit) for field in votable.fields}
     assert (units["ra"], units["f_int"], units["semimajor"]) == ("deg", "Jy", "arcsec")
     assert str(binary["f_peak"].unit) in {"Jy / beam", "beam-1 Jy", "Jy beam-1"}
