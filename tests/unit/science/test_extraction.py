@@ -377,3 +377,22 @@ def test_a_false_detection_rate_holds() -> None:
     empty = extract(rng.standard_normal((256, 256)).astype(np.float32), BEAM, config)
     assert empty is not None
     assert len(empty.measurements) == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_where_the_detection_image_has_no_data_nothing_is_measured(bad: float) -> None:
+    data, x, y = sky()
+    deep = data.copy()
+    deep[:, 200:] = bad
+    made = extract(data, BEAM, CONFIG, detection_image=deep)
+    assert made is not None
+    assert made.mask[:, 200:].all()
+    assert len(made.measurements) == np.count_nonzero(x < 190)
+    assert made.measurements.x.max() < 200
+
+
+def test_islands_are_cut_no_higher_than_sources_are_found() -> None:
+    """A false-detection rate may lead below the threshold of islands."""
+    data, _, _ = sky(flux=12.0)
+    made = run(data, false_detection_rate=0.9, analysis_threshold_sigma=5.0)
+    assert made.analysis_sigma == made.detection_sigma < 5.0
