@@ -381,7 +381,7 @@ def test_a_false_detection_rate_holds() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_where_the_detection_image_has_no_data_nothing_is_measured(bad: float) -> None:
-    data, x, y = sky()
+    data, x, _ = sky()
     deep = data.copy()
     deep[:, 200:] = bad
     made = extract(data, BEAM, CONFIG, detection_image=deep)
