@@ -30,10 +30,12 @@ from trap_ops.export.source_table import (
 )
 from trap_ops.images.access import Access
 from trap_ops.images.discovery import absolute_input, find_files
+from trap_ops.images.fits import OpenImage
 from trap_ops.images.reading import read_headers, read_image
 from trap_ops.records.images import ImageFile
 from trap_ops.records.names import one_line
 from trap_ops.records.sources import Sources
+from trap_ops.science.sky_plane import linearise, to_pixels
 from trap_ops.stages.extract_sources import find_sources
 
 # Format, its option, and what writes it.
@@ -43,6 +45,8 @@ _FORMATS: tuple[tuple[str, str, Callable[[Table], bytes]], ...] = (
     ("fits", "FITS table", as_fits),
     ("regions", "DS9 regions", as_regions),
 )
+# A pixel of the detection image may be so far from its partner.
+_SAME_PLACE_PX = 0.5
 _SHOWN = ("ra", "decl", "f_peak", "f_peak_err", "f_int", "f_int_err", "det_sigma", "flag_words")
 
 
@@ -84,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     access = access.below(settings.data_roots)
     detection = None
     if arguments.detection_image:
-        detection = _detection_pixels(arguments.detection_image, configurations, access)
+        detection = _detection_image(arguments.detection_image, configurations, access)
     failed = [error for _, error in found.refused]
     parts: list[tuple[str, Sources]] = []
     # Where base names repeat, the whole path tells files apart: in the table and in names of maps.
@@ -113,20 +117,17 @@ def _find(
     file: str,
     configurations: Configurations,
     access: Access,
-    detection: np.ndarray[Any, np.dtype[np.float32]] | None,
+    detection: OpenImage | None,
     maps: Path | None,
 ) -> tuple[str, Sources]:
     """Name and sources of an image."""
     whole = configurations.of_telescope(image.telescope)[1]
     opened = read_image(image.path, image.plane, whole.images, access)
     name = f"{file}[{image.plane.label}]" if image.plane.label else file
-    if detection is not None and detection.shape != opened.pixels.shape:
-        msg = (
-            f"{name}: has {opened.pixels.shape[1]} x {opened.pixels.shape[0]} pixels, and the "
-            f"detection image has {detection.shape[1]} x {detection.shape[0]}; they must be equal"
-        )
-        raise ImageError(msg, reason="detection image")
-    sources, extraction = find_sources(opened, name, whole.extraction, detection)
+    if detection is not None:
+        _require_equal_pixels(opened, detection, name)
+    searched = None if detection is None else detection.pixels
+    sources, extraction = find_sources(opened, name, whole.extraction, searched)
     if maps is not None:
         for kind in MAPS:
             made = as_fits_image(make_map(kind, opened.pixels, extraction), opened.wcs, opened.beam)
@@ -134,10 +135,33 @@ def _find(
     return name, sources
 
 
-def _detection_pixels(
-    text: str, configurations: Configurations, access: Access
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Pixels of the image that sources are found in.
+def _require_equal_pixels(image: OpenImage, detection: OpenImage, name: str) -> None:
+    """Refuse an image whose pixels are not those of the detection image.
+
+    Raises
+    ------
+    ImageError
+        If their numbers differ, or their places on the sky by more than half a pixel at a corner.
+    """
+    (ny, nx), (detection_ny, detection_nx) = image.pixels.shape, detection.pixels.shape
+    if (ny, nx) != (detection_ny, detection_nx):
+        msg = (
+            f"{name}: has {nx} x {ny} pixels, and the detection image has "
+            f"{detection_nx} x {detection_ny}; they must be equal"
+        )
+        raise ImageError(msg, reason="detection image")
+    x = np.array([0.0, nx - 1.0, 0.0, nx - 1.0, (nx - 1) / 2.0])
+    y = np.array([0.0, 0.0, ny - 1.0, ny - 1.0, (ny - 1) / 2.0])
+    there_x, there_y = to_pixels(image.wcs, *detection.wcs.wcs_pix2world(x, y, 0))
+    moved = np.hypot(there_x - x, there_y - y)
+    on_sky = np.isfinite(linearise(image.wcs, x, y)[0])  # Corners of a whole sky are not.
+    if not (moved[on_sky] <= _SAME_PLACE_PX).all():
+        msg = f"{name}: its pixels are not where those of the detection image are on the sky"
+        raise ImageError(msg, reason="detection image")
+
+
+def _detection_image(text: str, configurations: Configurations, access: Access) -> OpenImage:
+    """Open the image that sources are found in.
 
     Raises
     ------
@@ -155,7 +179,7 @@ def _detection_pixels(
             msg = f"--detection-image {one_line(text)} has {len(images)} planes; choose one"
             raise ConfigError(msg)
         rules = configurations.rules_of(images[0].telescope)
-        return read_image(images[0].path, images[0].plane, rules, access).pixels
+        return read_image(images[0].path, images[0].plane, rules, access)
     except ImageError as error:
         msg = f"--detection-image cannot be used: {error.message}"
         raise ConfigError(msg) from error
@@ -177,7 +201,7 @@ def _write(arguments: argparse.Namespace, table: Table) -> None:
 
 
 def _save(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all; a link, a pipe or a device such as /dev/stdout in place.
 
     Raises
     ------
@@ -187,6 +211,9 @@ def _save(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(content)
+            return
         try:
             beside.write_bytes(content)
             beside.replace(path)

@@ -10,6 +10,7 @@ from astropy import units as u
 from astropy.io.votable import from_table
 from astropy.table import Column, Table
 
+from trap_ops.records.names import one_line
 from trap_ops.records.sources import Flag, Sources
 
 _DEG, _ARCSEC, _JY, _JY_BEAM, _PX = u.deg, u.arcsec, u.Jy, u.Jy / u.beam, u.pix
@@ -49,11 +50,14 @@ _COLUMNS: tuple[tuple[str, str, u.UnitBase | None, str, str], ...] = (
 
 
 def source_table(parts: Sequence[tuple[str, Sources]]) -> Table:
-    """Return sources of several images, each with its name, as one table with units and UCDs."""
+    """Return sources of several images, each with its name, as one table with units and UCDs.
+
+    Characters of names that cannot be seen are written as codes.
+    """
     made = Table()
-    names = [name for name, sources in parts for _ in range(len(sources))]
+    names = [one_line(name) for name, sources in parts for _ in range(len(sources))]
     made["image"] = Column(
-        np.array(names, dtype=str), description="image", meta={"ucd": "meta.file"}
+        np.array(names, dtype=str), description="image", meta={"ucd": "meta.id;meta.file"}
     )
     for name, attribute, unit, ucd, meaning in _COLUMNS:
         values = [np.asarray(getattr(sources, attribute)) for _, sources in parts]
@@ -94,9 +98,12 @@ def as_votable(table: Table) -> bytes:
 
 
 def as_fits(table: Table) -> bytes:
-    """Return a table as a FITS binary table with units."""
+    """Return a table as a FITS binary table with units; FITS has ASCII only, the rest is codes."""
+    ascii_only = table.copy()
+    names = [name.encode("ascii", "backslashreplace") for name in table["image"].tolist()]
+    ascii_only["image"] = Column(np.array(names, dtype=bytes), description="image")
     buffer = io.BytesIO()
-    table.write(buffer, format="fits")
+    ascii_only.write(buffer, format="fits")
     return buffer.getvalue()
 
 

@@ -19,7 +19,7 @@ class Flag(IntFlag):
     POOR_FIT = 4  # residuals six times larger (squared) than noise leaves
     NOT_FITTED = 8  # no fit converged: moments of the pixels, with errors by rule
     RESOLVED = 16  # larger than the beam, by the free fit
-    CONTAMINATED = 32  # a brighter neighbour was subtracted
+    CONTAMINATED = 32  # more than one sigma of a neighbour's light was subtracted
     MASKED = 64  # pixels of the footprint are in the image, and masked
     SHAPE_HELD = 128  # the shape was to be fitted, and the beam's was held: no shape fits better
     SPLIT = 256  # part of a blend with one peak, which beams fit better than one Gaussian

@@ -27,8 +27,8 @@ _TRUNCATED_STD = math.sqrt(
     / math.erf(CLIP_SIGMA / math.sqrt(2.0))
 )
 _MAX_PASSES = 30
-# A cell with fewer valid pixels than this says little: its nearest valid neighbour stands in, or,
-# where no cell has so many, those with the least number of pixels serve.
+# A cell with fewer valid pixels than this says little: its neighbours stand in, or, where no cell
+# has so many, those with the least number of pixels serve.
 _MIN_CELL_FRACTION = 0.2
 _MIN_CELL_PIXELS = 9
 # Cells are sorted in chunks of so many pixels, which bounds memory for any image.
@@ -42,14 +42,15 @@ def noise_at(grid: NoiseGrid, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Float
     iy, fy = _cell_fraction((np.asarray(y, dtype=np.float64) - grid.y0) / grid.step_y, gy)
     corner = iy * gx + ix
     right, below = int(gx > 1), gx * int(gy > 1)
+    left = 1.0 - fx
 
     def between(nodes: FloatArray) -> FloatArray:
         # Gathered from flat nodes: three times as fast as by two indices.
         flat = nodes.ravel()
-        first, second = flat.take(corner), flat.take(corner + below)
-        upper = first + (flat.take(corner + right) - first) * fx
-        lower = second + (flat.take(corner + below + right) - second) * fx
-        return np.asarray(upper + (lower - upper) * fy)
+        # Sums of shares: a difference of very unlike nodes would round to zero, or below it.
+        upper = flat.take(corner) * left + flat.take(corner + right) * fx
+        lower = flat.take(corner + below) * left + flat.take(corner + below + right) * fx
+        return np.asarray(upper * (1.0 - fy) + lower * fy)
 
     return between(grid.background), between(grid.rms)
 
@@ -107,7 +108,7 @@ def noise_grid(data: Image, mask: Mask | None, cell_px: float, stride: int = 1) 
     mask : numpy.ndarray of bool, (ny, nx), or None
         True where a pixel must not be used.
     cell_px : float
-        Least side of a cell. An image smaller than that is one cell.
+        Least side of a cell, which has a pixel at least. An image smaller than that is one cell.
     stride : int
         Take every so many-th pixel along both axes: neighbours within a beam say little new.
 
@@ -122,7 +123,7 @@ def noise_grid(data: Image, mask: Mask | None, cell_px: float, stride: int = 1) 
 
     Per cell: window of the sorted values within 2.5 sigma of the median, sigma corrected for the
     truncation, until the window stays. The background is the median of the window. Nodes of empty
-    cells take the nearest valid node. A 3 x 3 median over the nodes halves their scatter.
+    cells take the mean of their neighbours'. A 3 x 3 median over the nodes halves their scatter.
     """
     box = _bounding_box(mask, data.shape)
     if box is None:
@@ -212,7 +213,7 @@ def _cells(pixels: slice, cell_px: float, stride: int) -> tuple[int, int, int]:
     What does not fill whole cells is left out at both ends, at most one pixel per cell and stride.
     """
     n_px = pixels.stop - pixels.start
-    n_cells = max(1, int(n_px // cell_px))
+    n_cells = max(1, int(n_px // max(cell_px, 1.0)))
     size = n_px // n_cells
     size -= size % stride if size > stride else 0
     return n_cells, pixels.start + (n_px - n_cells * size) // 2, size

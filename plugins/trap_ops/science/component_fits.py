@@ -80,7 +80,7 @@ class Scene:
 
     @cached_property
     def shining_pairs(self) -> IntArray:
-        """Pairs (component, brighter one of another group that shines into its stamp), (m, 2)."""
+        """Pairs (component, one of another group that shines into its stamp), (m, 2)."""
         return _shining_pairs(self)
 
     def members(self, groups: IntArray) -> IntArray:
@@ -425,7 +425,7 @@ def _shining_pairs(scene: Scene) -> IntArray:
 
 @dataclass(frozen=True)
 class Light:
-    """What shines into stamps: pairs (component, brighter neighbour), and all fits so far."""
+    """What shines into stamps: pairs (component, neighbour), and all fits so far."""
 
     pairs: IntArray
     parameters: FloatArray

@@ -39,7 +39,7 @@ class Peaks:
     snr : numpy.ndarray, (n,)
         ``value`` over the local rms.
     island : numpy.ndarray of int, (n,)
-        Number of the island, from 0.
+        Number of the island, from 0; every island has a peak.
     n_pixels : numpy.ndarray of int, (n,)
         Pixels above the analysis threshold that lead uphill to this maximum.
     """
@@ -305,7 +305,9 @@ def without_doubles(peaks: Peaks, beam_covariance_px: npt.ArrayLike) -> Peaks:
     kept = np.ones(len(peaks), dtype=bool)
     kept[fainter] = False
     whole = replace(peaks, n_pixels=n_pixels)
-    return Peaks(**{name: value[kept] for name, value in vars(whole).items()})
+    left = Peaks(**{name: value[kept] for name, value in vars(whole).items()})
+    # An island may have lost its only peak to another one: numbers have no gaps.
+    return replace(left, island=np.unique(left.island, return_inverse=True)[1])
 
 
 def _is_maximum(data: Image, islands: Islands, pixels: IntArray) -> Mask:

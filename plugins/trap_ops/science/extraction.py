@@ -79,9 +79,13 @@ class Extraction:
 
 @dataclass(frozen=True)
 class _Search:
-    """Where significant pixels are, and the noise that says so."""
+    """Where significant pixels are, and the noise that says so.
+
+    The thresholds of islands are in units of the rms before it is divided by ``cell_bias``.
+    """
 
     grid: NoiseGrid
+    cell_bias: float
     islands: Islands
     correlation: Autocorrelation
     detection_sigma: float
@@ -161,7 +165,8 @@ def _search(
         return None
     detection, analysis = _thresholds(data, mask, grid, beam, config)
     islands = _islands(data, mask, grid, detection, analysis, config.connectivity)
-    if len(islands.flat):  # Sources raise rms and background: measured again without them.
+    # Sources raise rms and background: measured again without them.
+    if len(islands.flat) or config.negative:
         used = _sources_of(data, mask, islands, grid, detection, analysis, fwhm_px, config)
         del islands  # It holds a mask of the image.
         if mask is not None:
@@ -178,6 +183,7 @@ def _search(
     factor = cell_bias(correlation, grid.step_x * grid.step_y)
     return _Search(
         grid=replace(grid, rms=grid.rms / factor),
+        cell_bias=factor,
         islands=replace(islands, snr=islands.snr * factor),
         correlation=correlation,
         detection_sigma=detection,
@@ -201,9 +207,11 @@ def _thresholds(
 def _negated(search: _Search, data: Image, mask: Mask | None, config: ExtractionConfig) -> _Search:
     """The same search of the negative image; noise and thresholds stay."""
     grid = replace(search.grid, background=-search.grid.background)
+    before = replace(grid, rms=grid.rms * search.cell_bias)
     islands = _islands(
-        -data, mask, grid, search.detection_sigma, search.analysis_sigma, config.connectivity
+        -data, mask, before, search.detection_sigma, search.analysis_sigma, config.connectivity
     )
+    islands = replace(islands, snr=islands.snr * search.cell_bias)
     return replace(search, grid=grid, islands=islands)
 
 

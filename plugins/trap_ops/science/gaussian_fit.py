@@ -19,6 +19,8 @@ N_HELD = 3
 MAX_ITERATIONS = 60
 _LAMBDA_START = 1e-3
 _LAMBDA_STOP = 1e9
+# Damping is never less: what only rounding keeps from being singular could not be solved.
+_LAMBDA_LEAST = 1e-12
 # Relative change of chi-squared at which a fit has converged.
 TOLERANCE = 1e-9
 
@@ -137,7 +139,8 @@ def fit_gaussians(
         # A step that is damped to nothing gains nothing anywhere.
         done &= damping[active] <= 1.0
         converged[active[done]] = True
-        damping[active] = np.where(better, damping[active] * 0.1, damping[active] * 10.0)
+        smaller = np.maximum(damping[active] * 0.1, _LAMBDA_LEAST)
+        damping[active] = np.where(better, smaller, damping[active] * 10.0)
         going = ~done & (damping[active] < _LAMBDA_STOP)
         normal = np.where(better[:, None, None], new_normal, normal)[going]
         gradient = np.where(better[:, None], new_gradient, gradient)[going]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.io.votable import parse
+from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 
 from trap_ops.commands.__main__ import main
@@ -71,7 +73,8 @@ def test_all_formats_hold_the_same_and_what_was_simulated(tmp_path: Path) -> Non
         np.testing.assert_allclose(binary[name], values, rtol=1e-12)
     ucds = {field.name: field.ucd for field in votable.fields}
     assert ucds["ra"] == "pos.eq.ra;meta.main"
-    assert all(ucds.values())
+    for ucd in ucds.values():
+        assert check_ucd(ucd, check_controlled_vocabulary=True), ucd
     units = {field.name: str(field.unit) for field in votable.fields}
     assert (units["ra"], units["f_int"], units["semimajor"]) == ("deg", "Jy", "arcsec")
     assert str(binary["f_peak"].unit) in {"Jy / beam", "beam-1 Jy", "Jy beam-1"}
@@ -159,6 +162,11 @@ def test_sources_of_a_deep_image_are_measured_in_others(
     small = write(tmp_path / "small.fits")
     assert main([*words, "--detection-image", str(small)]) == 1
     assert "they must be equal" in capsys.readouterr().err
+    elsewhere = write(
+        tmp_path / "elsewhere.fits", {"CRVAL2": 12.0}, data=np.zeros(SHAPE, np.float32)
+    )
+    assert main([*words, "--detection-image", str(elsewhere)]) == 1
+    assert "not where those of the detection image are" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -177,6 +185,21 @@ def test_mistakes_are_explained(
     assert told in capsys.readouterr().err
 
 
+def test_what_is_no_file_is_written_to_not_replaced(tmp_path: Path) -> None:
+    """As /dev/stdout, which is a link to a pipe."""
+    path, pipe, link = image(tmp_path / "a.fits"), tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert main(["find", str(path), "--csv", str(link)]) == 0
+        assert pipe.is_fifo()
+        assert link.is_symlink()
+        assert len(os.read(reader, 1 << 16).splitlines()) == 4
+    finally:
+        os.close(reader)
+
+
 def test_an_image_without_sources_gives_an_empty_table(tmp_path: Path) -> None:
     data = correlated_noise(SHAPE, BEAM, "natural", np.random.default_rng(1))
     path = write(tmp_path / "a.fits", data=data)
@@ -185,6 +208,16 @@ def test_an_image_without_sources_gives_an_empty_table(tmp_path: Path) -> None:
     assert len(out["csv"].read_text().splitlines()) == 1
     assert len(parse(out["votable"]).get_first_table().array) == 0
     assert len(Table.read(out["fits"])) == 0
+
+
+def test_names_of_images_may_hold_any_character(tmp_path: Path) -> None:
+    path = image(tmp_path / "ü <&\x01>.fits")
+    out = {name: tmp_path / f"a.{name}" for name in ("csv", "votable", "fits", "regions")}
+    assert main(["find", str(path), *(w for n, f in out.items() for w in (f"--{n}", str(f)))]) == 0
+    name = r"ü <&\u0001>.fits"
+    assert {row["image"] for row in rows_of(out["csv"])} == {name}
+    assert set(parse(out["votable"]).get_first_table().array["image"]) == {name}
+    assert set(Table.read(out["fits"])["image"]) == {r"\xfc <&\u0001>.fits"}
 
 
 def test_flags_in_words() -> None:

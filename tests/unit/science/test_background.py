@@ -93,6 +93,11 @@ def test_nothing_to_measure_is_none() -> None:
     assert noise_grid(np.zeros((64, 64), dtype=np.float32), None, CELL) is None
 
 
+@pytest.mark.parametrize("cell", [1e-3, 0.5, 1.0])
+def test_cells_of_less_than_a_pixel_have_no_noise(cell: float) -> None:
+    assert noise_grid(noise(60, 50), None, cell) is None
+
+
 @pytest.mark.parametrize("shape", [(5, 300), (31, 31), (100, 77), (256, 256)])
 def test_between_nodes_it_is_bilinear_and_beyond_them_constant(shape: tuple[int, int]) -> None:
     grid = noise_grid(noise(*shape), None, CELL)
@@ -116,6 +121,16 @@ def test_a_position_is_measured_alike_alone_and_among_others() -> None:
     together = np.stack(noise_at(grid, x, y))
     alone = np.hstack([np.stack(noise_at(grid, x[i : i + 1], y[i : i + 1])) for i in range(50)])
     np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("loud", [1e-3, 1e30])
+def test_the_noise_is_nowhere_zero_or_less(loud: float) -> None:
+    """Where a part of an image is next to nothing, or another one absurd."""
+    rms = np.full((4, 4), 1e-20)
+    rms[1:3, :2] = loud
+    grid = NoiseGrid(np.zeros((4, 4)), rms, 8.0, 8.0, 16.0, 16.0)
+    y, x = np.mgrid[0:64, 0:64]
+    assert noise_at(grid, x, y)[1].min() >= 1e-20 * (1.0 - 1e-9)
 
 
 def test_a_grid_of_one_node_is_flat() -> None:

@@ -289,6 +289,41 @@ def test_negative_sources_are_those_of_the_negative_image() -> None:
     assert len(run(data).measurements) == 1
 
 
+def test_islands_of_a_source_that_bad_pixels_cut_in_two_are_counted_alike() -> None:
+    data, _, _ = sky()
+    data[85:107, 96] = np.nan  # Through a source: an island on either side, but one peak.
+    made = run(data)
+    islands, found = made.islands, made.measurements
+    assert {len(value) for value in vars(islands).values()} == {len(islands)}
+    assert found.island.max() < len(islands)
+    np.testing.assert_array_equal(
+        islands.n_components, np.bincount(found.island, minlength=len(islands))
+    )
+    away = [np.hypot(islands.x - x, islands.y - y) for x, y in zip(found.x, found.y, strict=True)]
+    np.testing.assert_array_equal(np.argmin(away, axis=1), found.island)
+
+
+def test_negative_sources_alone_do_not_raise_the_noise() -> None:
+    """An image without a positive source is measured as its negative is."""
+    data, _, _ = sky()
+    made, turned = run(data, negative=True), run(-data, negative=True)
+    assert not len(run(-data).measurements)
+    np.testing.assert_allclose(turned.noise.grid.rms, made.noise.grid.rms, rtol=1e-6)
+    np.testing.assert_allclose(-turned.measurements.peak, made.measurements.peak, rtol=1e-5)
+
+
+def test_islands_below_the_background_are_those_of_the_negative_image() -> None:
+    """Also in small cells, whose rms is corrected by much."""
+    settings = {"negative": True, "background_cell_beams": 4.0}
+    data, _, _ = sky(flux=20.0)
+    made, turned = run(data, **settings).islands, run(-data, **settings).islands
+    assert len(made) == 49
+    for name in ("n_pixels", "n_components", "x_min", "x_max", "y_min", "y_max"):
+        np.testing.assert_array_equal(getattr(turned, name), getattr(made, name))
+    np.testing.assert_allclose(turned.snr, made.snr, rtol=1e-6)
+    np.testing.assert_allclose(-turned.flux, made.flux, rtol=1e-6)
+
+
 def test_sources_of_one_image_are_measured_in_another() -> None:
     """A deep image says where, this one how bright: also what is below its own threshold."""
     rng = np.random.default_rng(3)
@@ -342,3 +377,22 @@ def test_a_false_detection_rate_holds() -> None:
     empty = extract(rng.standard_normal((256, 256)).astype(np.float32), BEAM, config)
     assert empty is not None
     assert len(empty.measurements) == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_where_the_detection_image_has_no_data_nothing_is_measured(bad: float) -> None:
+    data, x, _ = sky()
+    deep = data.copy()
+    deep[:, 200:] = bad
+    made = extract(data, BEAM, CONFIG, detection_image=deep)
+    assert made is not None
+    assert made.mask[:, 200:].all()
+    assert len(made.measurements) == np.count_nonzero(x < 190)
+    assert made.measurements.x.max() < 200
+
+
+def test_islands_are_cut_no_higher_than_sources_are_found() -> None:
+    """A false-detection rate may lead below the threshold of islands."""
+    data, _, _ = sky(flux=12.0)
+    made = run(data, false_detection_rate=0.9, analysis_threshold_sigma=5.0)
+    assert made.analysis_sigma == made.detection_sigma < 5.0

@@ -121,6 +121,23 @@ def test_a_fit_that_runs_away_stays_where_it_may_be() -> None:
     assert np.isfinite(fit.parameters).all()
 
 
+def test_pixels_that_do_not_tell_a_shape_end_no_batch() -> None:
+    """Pixels on a diagonal say nothing of what is across it: after many good steps, too."""
+    along = np.arange(-4.0, 5.0)
+    value = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        value.append(rng.normal(size=9) + 30 * np.exp(-np.abs(along) / rng.uniform(0.5, 3.0)))
+    place = np.broadcast_to(along, (len(value), 9))
+    stamps = Stamps(np.array(value), place, place, np.ones(place.shape))
+    start = np.tile([20.0, 0.3, -0.2, 0.25, 0.0, 0.25], (len(value), 1, 1))
+    fit = fit_gaussians(
+        stamps, start, shape_free=True, max_shift_px=5.0, sigma_limits_px=(0.1, 50.0)
+    )
+    assert np.isfinite(fit.parameters).all()
+    assert (fit.chi2 <= (stamps.value**2).sum(axis=1)).all()
+
+
 def correlated(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Noise stamps with a Gaussian correlation of the beam's width, and that correlation."""
     y, x = (np.mgrid[0:SIZE, 0:SIZE]).reshape(2, -1)
