@@ -21,7 +21,7 @@ class Flag(IntFlag):
     RESOLVED = 16  # larger than the beam, by the free fit
     CONTAMINATED = 32  # more than one sigma of a neighbour's light was subtracted
     MASKED = 64  # pixels of the footprint are in the image, and masked
-    SHAPE_HELD = 128  # the shape was to be fitted, and the beam's was held: no shape fits better
+    SHAPE_HELD = 128  # the shape was to be fitted, and no shape within bounds fits: the beam's
     SPLIT = 256  # part of a blend with one peak, which beams fit better than one Gaussian
     NEGATIVE = 512  # below the background
 
@@ -48,6 +48,10 @@ class Sources:
     deconvolved_semimajor_arcsec, deconvolved_semiminor_arcsec, deconvolved_pa_deg : numpy.ndarray
         The same without the beam; 0 where it is no wider than the beam, then without an angle
         (NaN).
+    semimajor_err_arcsec, semiminor_err_arcsec, pa_err_deg : numpy.ndarray
+    deconvolved_semimajor_err_arcsec, deconvolved_semiminor_err_arcsec : numpy.ndarray
+    deconvolved_pa_err_deg : numpy.ndarray
+        Errors of these; NaN where the shape was not fitted, or there is no size.
     peak_jy, peak_err_jy, flux_jy, flux_err_jy : numpy.ndarray
         Peak in Jy/beam; integrated flux in Jy.
     snr, chisq, reduced_chisq : numpy.ndarray
@@ -81,6 +85,12 @@ class Sources:
     deconvolved_semimajor_arcsec: FloatArray
     deconvolved_semiminor_arcsec: FloatArray
     deconvolved_pa_deg: FloatArray
+    semimajor_err_arcsec: FloatArray
+    semiminor_err_arcsec: FloatArray
+    pa_err_deg: FloatArray
+    deconvolved_semimajor_err_arcsec: FloatArray
+    deconvolved_semiminor_err_arcsec: FloatArray
+    deconvolved_pa_err_deg: FloatArray
     peak_jy: FloatArray
     peak_err_jy: FloatArray
     flux_jy: FloatArray

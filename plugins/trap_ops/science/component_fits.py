@@ -286,7 +286,8 @@ def _fit_batch(
     moved[:, :, 0] *= amplitude
     excess += moved
     # Where it is larger than the error the expansion fails: two components fall together.
-    excess[~(excess**2 < variance).all(axis=2)] = 0.0
+    known = (excess**2 < variance).all(axis=2) & (excess[:, :, 0] < fit.parameters[:, :, 0])
+    excess[~known] = 0.0
     excess[:, :, 0] *= cut.rms[:, None]
     fits.excess[members] = excess
     absolute = fit.parameters.copy()

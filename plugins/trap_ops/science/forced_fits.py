@@ -139,7 +139,7 @@ def _fit_together(
     margin_px: int,
     radius_px: float,
 ) -> None:
-    """Replace peaks and errors of positions near each other by those of fits of all of them.
+    """Replace fits of positions near each other by those of all of them; chi-squared is one.
 
     Positions that cannot be told apart keep what they have.
     """
@@ -183,9 +183,17 @@ def _fit_together(
             middle = (template @ correlation) @ template.swapaxes(1, 2)
             covariance = inverse_normal @ middle @ inverse_normal
             variance = np.einsum("bii->bi", covariance)
+            # See _fit_chunk: no error is far below that of independent pixels.
+            least = 0.25 * np.einsum("bii->bi", inverse_normal)
             unit = cut.rms[apart, None]
             fits.peak[members] = peak * unit
-            fits.peak_err[members] = np.sqrt(np.maximum(variance, 0.0)) * unit
+            fits.peak_err[members] = np.sqrt(np.maximum(variance, least)) * unit
+            weight = (stamps.weight * allowed)[apart]
+            model = (template * peak[:, :, None]).sum(axis=1)
+            chisq = ((stamps.value[apart] * weight - model) ** 2).sum(axis=1)
+            fits.chisq[members] = chisq[:, None]
+            per_beam = area_of_covariance(beam) * np.log(2.0) / weight.sum(axis=1)
+            fits.reduced_chisq[members] = (chisq * per_beam)[:, None]
 
 
 def _fit_chunk(

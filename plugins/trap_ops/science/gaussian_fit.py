@@ -322,13 +322,14 @@ def _within(
     shift = np.hypot(trial[:, :, 1] - start[:, :, 1], trial[:, :, 2] - start[:, :, 2])
     determinant = trial[:, :, 3] * trial[:, :, 5] - trial[:, :, 4] ** 2
     trace = trial[:, :, 3] + trial[:, :, 5]
-    # Eigenvalues of the inverse covariance lie between det/trace and trace: bounds on both bound
-    # the axes, without a root that could be of a negative number.
+    # Both eigenvalues of the inverse covariance lie beyond a bound if the characteristic polynomial
+    # is positive there and their mean is beyond it: no root of what could be negative.
+    least, most = 1.0 / sigma_limits_px[1] ** 2, 1.0 / sigma_limits_px[0] ** 2
     good = (
         (shift <= max_shift_px)
-        & (determinant > 0.0)
-        & (trace > 0.0)
-        & (determinant > trace / sigma_limits_px[1] ** 2)
-        & (trace < 1.0 / sigma_limits_px[0] ** 2)
+        & (trace > 2.0 * least)
+        & (determinant - trace * least + least**2 > 0.0)
+        & (trace < 2.0 * most)
+        & (determinant - trace * most + most**2 > 0.0)
     )
     return np.asarray(good.all(axis=1) & np.isfinite(trial).all(axis=(1, 2)))

@@ -40,6 +40,9 @@ class Measurements:
         Integrated flux, units of the image times beams.
     shape_covariance : numpy.ndarray, (n, 2, 2)
         Covariance of the fitted (or held) Gaussian over pixel offsets, pixels squared.
+    shape_error : numpy.ndarray, (n, 3, 3)
+        Covariance of the elements xx, xy, yy of that, pixels to the fourth; NaN where the shape was
+        not fitted.
     background, rms : numpy.ndarray
         At the peak pixel, units of the image.
     snr : numpy.ndarray
@@ -61,6 +64,7 @@ class Measurements:
     flux: FloatArray
     flux_err: FloatArray
     shape_covariance: FloatArray
+    shape_error: FloatArray
     background: FloatArray
     rms: FloatArray
     snr: FloatArray
@@ -151,7 +155,8 @@ def measure_peaks(
     if force_beam:
         chosen, shape_held = held, np.zeros(len(scene.peaks), dtype=bool)
     else:
-        shape_held = held.good & (~free.good | scene.split)
+        # What is no beam either is left to moments.
+        shape_held = held.good & (scene.split | (~free.good & ~held.poor))
         chosen = _prefer(free, held, shape_held)
     return _collect(scene, chosen, shape_held, resolved_sigma, resolved_limit_sigma)
 
@@ -195,7 +200,7 @@ def _prefer(free: ComponentFits, held: ComponentFits, failed: Mask) -> Component
         excess=excess,
         chi2=pick(free.chi2, held.chi2),
         n_pixels=pick(free.n_pixels, held.n_pixels),
-        good=free.good | held.good,
+        good=pick(free.good, held.good),
         poor=pick(free.poor, held.poor),
         edge=free.edge | held.edge,
         masked=free.masked | held.masked,
@@ -233,7 +238,7 @@ def _collect(
         flux, flux_variance = peak.copy(), peak_variance
     else:
         flux_variance, flux_excess = _flux_moments(fits, peak * ratio)
-        known = good & (flux_excess**2 < flux_variance)
+        known = good & (flux_excess**2 < flux_variance) & (flux_excess < peak * ratio)
         flux = peak * ratio - np.where(known, flux_excess, 0.0)
         peak -= np.where(good, fits.excess[:, 0], 0.0)
     position = fits.covariance[:, 1:3, 1:3].copy()
@@ -271,6 +276,7 @@ def _collect(
         flux=flux,
         flux_err=flux_err,
         shape_covariance=shape,
+        shape_error=_shape_error(fits, shape, good & ~shape_held),
         background=scene.background,
         rms=scene.rms,
         snr=peaks.snr,
@@ -280,6 +286,24 @@ def _collect(
         island=peaks.island,
         flags=flags,
     )
+
+
+def _shape_error(fits: ComponentFits, shape: FloatArray, fitted: Mask) -> FloatArray:
+    """Covariance of the elements of ``M = Q^-1`` from that of Q: ``dM = -M dQ M``."""
+    error = np.full((len(shape), 3, 3), np.nan)
+    if fits.covariance.shape[1] == N_HELD:
+        return error
+    xx, xy, yy = (shape[fitted, i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
+    derivatives = -np.stack(
+        [
+            np.stack([xx * xx, 2.0 * xx * xy, xy * xy], axis=1),
+            np.stack([xx * xy, xx * yy + xy * xy, xy * yy], axis=1),
+            np.stack([xy * xy, 2.0 * xy * yy, yy * yy], axis=1),
+        ],
+        axis=1,
+    )
+    error[fitted] = derivatives @ fits.covariance[fitted, 3:, 3:] @ derivatives.swapaxes(1, 2)
+    return error
 
 
 def _flux_moments(fits: ComponentFits, flux: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -36,6 +36,8 @@ class SkyMeasurements:
         Half widths at half maximum.
     pa_deg : numpy.ndarray
         Position angle of the major axis, north through east, [0, 180).
+    semimajor_err_arcsec, semiminor_err_arcsec, pa_err_deg : numpy.ndarray
+        Errors of these; of the angle at most 90. NaN for axes of no length, or without errors.
     """
 
     ra_deg: FloatArray
@@ -46,6 +48,9 @@ class SkyMeasurements:
     semimajor_arcsec: FloatArray
     semiminor_arcsec: FloatArray
     pa_deg: FloatArray
+    semimajor_err_arcsec: FloatArray
+    semiminor_err_arcsec: FloatArray
+    pa_err_deg: FloatArray
 
 
 def to_sky(
@@ -54,6 +59,7 @@ def to_sky(
     y: FloatArray,
     position_covariance: FloatArray,
     shape_covariance: FloatArray,
+    shape_error: FloatArray | None = None,
 ) -> SkyMeasurements:
     """Positions, position errors and axes of sources on the sky.
 
@@ -65,6 +71,8 @@ def to_sky(
         0-based pixels.
     position_covariance, shape_covariance : numpy.ndarray, (n, 2, 2)
         Of (x, y), pixels squared; the second one of the source's Gaussian.
+    shape_error : numpy.ndarray, (n, 3, 3), optional
+        Covariance of the elements xx, xy, yy of the latter.
 
     Notes
     -----
@@ -86,6 +94,7 @@ def to_sky(
     # Twice: the remainder of a hair below zero is 180 itself.
     angle = np.degrees(np.arctan2(vectors[:, 0, 1], vectors[:, 1, 1])) % 180.0 % 180.0
     nan = np.where(on_sky, 0.0, np.nan)
+    errors = _axis_errors(values, transposed @ vectors, shape_error)
     with np.errstate(invalid="ignore", divide="ignore"):
         ra_error = np.minimum(np.sqrt(position[:, 0, 0]) / np.cos(np.radians(dec)), 180.0)
     return SkyMeasurements(
@@ -97,6 +106,40 @@ def to_sky(
         semimajor_arcsec=half[:, 1] + nan,
         semiminor_arcsec=half[:, 0] + nan,
         pa_deg=angle + nan,
+        semimajor_err_arcsec=errors[0] + nan,
+        semiminor_err_arcsec=errors[1] + nan,
+        pa_err_deg=errors[2] + nan,
+    )
+
+
+def _axis_errors(
+    values: FloatArray, back: FloatArray, shape_error: FloatArray | None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Errors of half widths (arcsec) and angle (deg) to first order.
+
+    ``dv_i = v_i^T dM v_i`` for eigenvalues and ``v_1^T dM v_2 / (v_1 - v_2)`` for the angle; M is
+    linear in the elements on the pixel plane, to which ``back`` (n, 2, 2) takes the eigenvectors.
+    """
+    if shape_error is None:
+        none = np.full(len(values), np.nan)
+        return none, none, none
+    minor, major = back[:, :, 0], back[:, :, 1]
+
+    def spread(one: FloatArray, other: FloatArray) -> FloatArray:
+        mixed = one[:, 0] * other[:, 1] + one[:, 1] * other[:, 0]
+        gradient = np.stack([one[:, 0] * other[:, 0], mixed, one[:, 1] * other[:, 1]], axis=1)
+        variance = (gradient[:, None, :] @ shape_error @ gradient[:, :, None])[:, 0, 0]
+        return np.asarray(np.sqrt(variance))
+
+    half = FWHM_PER_SIGMA / 2.0 * 3600.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        length = np.where(values > 0.0, 2.0 * np.sqrt(values), np.nan)
+        turn = np.degrees(spread(major, minor) / (values[:, 1] - values[:, 0]))
+    turn = np.where(np.isnan(length[:, 1]), np.nan, np.minimum(turn, 90.0))
+    return (
+        half * spread(major, major) / length[:, 1],
+        half * spread(minor, minor) / length[:, 0],
+        turn,
     )
 
 

@@ -48,6 +48,7 @@ def blind_sources(
         measurements.y,
         measurements.position_covariance,
         measurements.shape_covariance,
+        measurements.shape_error,
     )
     not_fitted = (measurements.flags & Flag.NOT_FITTED) > 0
     intrinsic = to_sky(
@@ -56,6 +57,7 @@ def blind_sources(
         measurements.y,
         measurements.position_covariance,
         deconvolve(measurements.shape_covariance, beam_covariance_px),
+        measurements.shape_error,
     )
     sources = _sources(
         sky,
@@ -156,10 +158,16 @@ def _sources(
         semimajor_arcsec=sky.semimajor_arcsec,
         semiminor_arcsec=sky.semiminor_arcsec,
         pa_deg=sky.pa_deg,
+        semimajor_err_arcsec=sky.semimajor_err_arcsec,
+        semiminor_err_arcsec=sky.semiminor_err_arcsec,
+        pa_err_deg=sky.pa_err_deg,
         deconvolved_semimajor_arcsec=intrinsic.semimajor_arcsec,
         deconvolved_semiminor_arcsec=intrinsic.semiminor_arcsec,
         deconvolved_pa_deg=np.where(
             intrinsic.semimajor_arcsec > intrinsic.semiminor_arcsec, intrinsic.pa_deg, np.nan
         ),
+        deconvolved_semimajor_err_arcsec=intrinsic.semimajor_err_arcsec,
+        deconvolved_semiminor_err_arcsec=intrinsic.semiminor_err_arcsec,
+        deconvolved_pa_err_deg=intrinsic.pa_err_deg,
         **measured,  # type: ignore[arg-type]
     )

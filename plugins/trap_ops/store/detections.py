@@ -69,6 +69,9 @@ def insert_sources(
         "deconv_semimajor": sources.deconvolved_semimajor_arcsec,
         "deconv_semiminor": sources.deconvolved_semiminor_arcsec,
         "deconv_pa": sources.deconvolved_pa_deg,
+        "semimajor_err": sources.semimajor_err_arcsec,
+        "semiminor_err": sources.semiminor_err_arcsec,
+        "pa_err": sources.pa_err_deg,
         **(links or {}),
     }
     insert_rows(connection, extractedsource, columns)

@@ -87,6 +87,17 @@ def test_partly_masked_cells_use_what_is_left() -> None:
     assert (grid.background[0, 0], grid.rms[0, 0]) == pytest.approx((median, sigma), rel=1e-5)
 
 
+def test_a_cell_of_few_pixels_is_not_believed() -> None:
+    """A tenth of nine of 25 cells is left, and that is ten times as noisy."""
+    data = noise(320, 320, seed=7)
+    mask = np.zeros(data.shape, dtype=bool)
+    mask[64:256, 64:256] = np.random.default_rng(7).random((192, 192)) > 0.1
+    data[64:256, 64:256] *= 10.0
+    made = noise_grid(data, mask, 64.0)
+    assert made is not None
+    np.testing.assert_allclose(made.rms, 1.0, rtol=0.05)
+
+
 def test_nothing_to_measure_is_none() -> None:
     data = noise(64, 64)
     assert noise_grid(data, np.ones(data.shape, dtype=bool), CELL) is None

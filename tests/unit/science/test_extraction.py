@@ -160,6 +160,15 @@ def test_sources_take_no_part_in_the_noise_correlation() -> None:
     assert np.abs(among - alone).max() < 0.1
 
 
+def test_what_is_far_below_the_background_takes_no_part_in_the_correlation_either() -> None:
+    data = sky()[0]
+    rng = np.random.default_rng(8)
+    x, y = rng.uniform(20, SIZE - 20, (2, 30))
+    add_gaussians(data, x, y, np.full(30, -60.0), BEAM * 4.0)
+    values = run(data).noise.correlation.values
+    np.testing.assert_allclose(values, run(sky()[0]).noise.correlation.values, atol=0.2)
+
+
 @pytest.mark.parametrize("fill", [np.nan, 0.0, 7.0])
 def test_an_image_without_noise_is_none(fill: float) -> None:
     assert extract(np.full((64, 64), fill, dtype=np.float32), BEAM, CONFIG) is None

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trap_ops.records.images import NoiseGrid, NoiseModel
+from trap_ops.records.images import Autocorrelation, NoiseGrid, NoiseModel
 from trap_ops.science.background import noise_at
 from trap_ops.science.beam import FWHM_PER_SIGMA, beam_covariance, fwhm_of_covariance
 from trap_ops.science.component_fits import HELD_RADIUS_FWHM
@@ -240,6 +240,28 @@ def test_joint_fits_stop_at_margins_and_holes() -> None:
     np.testing.assert_allclose(found.peak, flux, atol=0.01)
 
 
+@pytest.mark.parametrize("joint", [False, True])
+def test_no_error_is_nothing_whatever_the_noise_is_said_to_be(joint: bool) -> None:
+    """A measured correlation need not be positive definite."""
+    model = noise_model()
+    against = np.full_like(model.correlation.values, -1.0)
+    reach = len(against) // 2
+    against[reach, reach] = 1.0
+    model = replace(model, correlation=Autocorrelation(against, measured=True))
+    data = correlated_noise((SIZE, SIZE), BEAM, "natural", np.random.default_rng(3))
+    x, y, _ = neighbours(2)
+    found = fit(data, x, y, model, joint=joint)
+    plain = fit(data, x, y, replace(model, correlation=white()), joint=joint)
+    np.testing.assert_allclose(found.peak_err, 0.5 * plain.peak_err)
+
+
+def white() -> Autocorrelation:
+    """Correlation of pixels that know nothing of each other."""
+    values = np.zeros((3, 3))
+    values[1, 1] = 1.0
+    return Autocorrelation(values, measured=True)
+
+
 def test_no_position_depends_on_the_fraction_of_a_pixel() -> None:
     """The fault of the classic finder: 3 to 35 per cent of the flux."""
     for beam_px in (2.4, 3.2, 6.0):
@@ -337,7 +359,8 @@ def test_joint_forced_fits_are_least_squares_of_their_pixels(n: int) -> None:
         mine = np.flatnonzero((group == number) & (found.reason == ""))
         if len(mine) < n:
             continue
-        peak, error, _ = slow_fit(data, x[mine], y[mine])
+        peak, error, chisq = slow_fit(data, x[mine], y[mine])
+        np.testing.assert_allclose(found.chisq[mine], chisq, rtol=1e-9)
         np.testing.assert_allclose(found.peak[mine], peak, rtol=1e-9)
         np.testing.assert_allclose(found.peak_err[mine], error, rtol=1e-9)
         measured += 1

@@ -53,10 +53,11 @@ extractedsource = Table(
     one("node"),
     one("nodes"),
     # new: local rms and background (Jy/beam), pixel position from 0, flags of the measurement, half
-    # widths (arcsec) and position angle without the beam
+    # widths (arcsec) and position angle without the beam, errors of the fitted ones
     *doubles("rms", "background", "x_px", "y_px", "resolved_sigma"),
     Column("flags", Integer(), nullable=False, server_default=text("0")),
     *doubles("deconv_semimajor", "deconv_semiminor", "deconv_pa"),
+    *doubles("semimajor_err", "semiminor_err", "pa_err"),
 )
 
 runningcatalog = Table(

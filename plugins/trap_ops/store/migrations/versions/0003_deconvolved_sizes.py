@@ -1,4 +1,4 @@
-"""Sizes of sources without the beam."""
+"""Errors of the sizes of sources, and sizes without the beam."""
 
 from __future__ import annotations
 
@@ -13,5 +13,8 @@ depends_on = None
 
 def upgrade() -> None:
     """Migrate one revision up."""
-    for name in ("deconv_semimajor", "deconv_semiminor", "deconv_pa"):
+    for name in (
+        "deconv_semimajor", "deconv_semiminor", "deconv_pa",
+        "semimajor_err", "semiminor_err", "pa_err",
+    ):  # fmt: skip
         op.add_column("extractedsource", sa.Column(name, sa.Double(), nullable=True))
