@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,29 +23,6 @@ from trap_ops.store.schema import runningcatalog
 def only(store: Store, name: str = "night") -> Consistency:
     (found,) = check_datasets(store, [name])
     return found
-
-
-@pytest.fixture(scope="session")
-def finished(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A finished night in an SQLite file; tests must not change it."""
-    directory = tmp_path_factory.mktemp("night")
-    shutil.copy(sqlite_template, directory / "night.db")
-    store = Store(f"sqlite:///{directory / 'night.db'}")
-    with pytest.MonkeyPatch.context() as patch:
-        make_night(store, directory, patch)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def night(finished: Store, tmp_path: Path) -> Iterator[Store]:
-    """A copy of it to do anything with."""
-    path = tmp_path / "night.db"
-    finished.close()
-    shutil.copy(str(finished.url.database), path)
-    store = Store(f"sqlite:///{path}")
-    yield store
-    store.close()
 
 
 def broken_by(store: Store, fault: Fault) -> tuple[set[str], set[str]]:

@@ -19,6 +19,7 @@ VERBS = (
     "find",
     "datasets",
     "report",
+    "lightcurve",
     "coverage",
     "checksum",
     "check",
