@@ -108,14 +108,18 @@ def _complete(scope: Scope) -> Breaches:
             true() if all_backward or (forward and not backward) else false(),
         ),
     ]
-    measured = (
-        select(_link.c.id)
+    # Joined as a whole: asking pair by pair takes the square of the number of images.
+    points = (
+        select(_link.c.runcat, _measured.c.image)
+        .join(_source, _source.c.id == _link.c.runcat)
         .join(_measured, _measured.c.id == _link.c.xtrsrc)
-        .where(_link.c.runcat == _source.c.id, _measured.c.image == image.c.id)
+        .where(_source.c.dataset == scope.dataset)
+        .subquery()
     )
     asked = select(_fit.c.id).where(
-        _fit.c.runcat == _source.c.id,
         _fit.c.image == image.c.id,
+        _fit.c.kind.in_([int(FitKind.FORWARD), int(FitKind.BACKWARD)]),
+        _fit.c.runcat == _source.c.id,
         _fit.c.reason != "",
         _fit.c.status != ORPHAN,
     )
@@ -126,9 +130,10 @@ def _complete(scope: Scope) -> Breaches:
         .join(first, first.c.runcat == _source.c.id)
         .join(assocskyrgn, assocskyrgn.c.runcat == _source.c.id)
         .join(image, image.c.skyrgn == assocskyrgn.c.skyrgn)
+        .outerjoin(points, (points.c.runcat == _source.c.id) & (points.c.image == image.c.id))
         .where(_source.c.dataset == scope.dataset, _source.c.mon_src.is_(False))
         .where(image.c.stokes == _source.c.stokes, image.c.id.in_(used_images(scope)))
-        .where(or_(*wanted), not_(exists(measured)), not_(exists(asked)))
+        .where(or_(*wanted), points.c.runcat.is_(None), not_(exists(asked)))
     )
     return breaches(
         scope,
