@@ -183,7 +183,11 @@ FAULTS = (
         "DELETE FROM forcedfit WHERE id = "
         + first("forcedfit", f"dataset = {NIGHT} AND status = 'failed' AND kind = 2"),
     ),
-    Fault("fit-owners", f"UPDATE forcedfit SET kind = 2 WHERE id = {FAILED}"),
+    Fault(
+        "fit-owners",
+        f"UPDATE forcedfit SET kind = 2 WHERE id = {FAILED}",
+        frozenset({"complete-light-curves"}),
+    ),
     Fault("fit-statuses", f"UPDATE forcedfit SET status = 'failed' WHERE id = {FITTED}"),
     Fault(
         "no-fits-left",
