@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,32 @@ def run(tmp_path: Path) -> Run:
         )
 
     return run_images
+
+
+@pytest.fixture(scope="session")
+def finished(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A finished night in an SQLite file; tests must not change it."""
+    directory = tmp_path_factory.mktemp("night")
+    shutil.copy(sqlite_template, directory / "night.db")
+    store = Store(f"sqlite:///{directory / 'night.db'}")
+    # That module needs this one.
+    from stages.consistent_night import make_night
+
+    with pytest.MonkeyPatch.context() as patch:
+        make_night(store, directory, patch)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def night(finished: Store, tmp_path: Path) -> Iterator[Store]:
+    """A copy of it to do anything with."""
+    path = tmp_path / "night.db"
+    finished.close()
+    shutil.copy(str(finished.url.database), path)
+    store = Store(f"sqlite:///{path}")
+    yield store
+    store.close()
 
 
 def checksum(store: Store, dataset: str = "series") -> str:

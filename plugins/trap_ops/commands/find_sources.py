@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table as ShownTable
 
 from trap_ops.commands.environment import image_access
+from trap_ops.commands.files import save_file
 from trap_ops.commands.inspect_images import Configurations, add_configuration
 from trap_ops.commands.summary import make_console
 from trap_ops.errors import ConfigError, ImageError
@@ -131,7 +131,7 @@ def _find(
     if maps is not None:
         for kind in MAPS:
             made = as_fits_image(make_map(kind, opened.pixels, extraction), opened.wcs, opened.beam)
-            _save(maps / f"{safe_name(name)}.{kind}.fits", made)
+            save_file(maps / f"{safe_name(name)}.{kind}.fits", made)
     return name, sources
 
 
@@ -193,35 +193,11 @@ def _write(arguments: argparse.Namespace, table: Table) -> None:
         if (path := getattr(arguments, name)) is not None
     ]
     for path, content in written:
-        _save(path, content)
+        save_file(path, content)
     if not written and arguments.maps is None:
         _show(table)
     images = len(set(table["image"].tolist()))
     print(f"{len(table)} sources in {images} images with sources", file=sys.stderr)
-
-
-def _save(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; a link, a pipe or a device such as /dev/stdout in place.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            path.write_bytes(content)
-            return
-        try:
-            beside.write_bytes(content)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        msg = f"{one_line(str(path))} cannot be written: {error.strerror}; name another file"
-        raise ConfigError(msg) from error
 
 
 def _show(table: Table) -> None:

@@ -109,6 +109,20 @@ class Curves:
         """Count the light curves."""
         return len(self.source)
 
+    def take(self, curves: IntArray) -> Self:
+        """Return the statistics of some light curves, as copies."""
+        return type(self)(
+            source=self.source[curves],
+            band=self.band[curves],
+            stokes=self.stokes[curves],
+            flux=self.flux.take(curves),
+            peak=self.peak.take(curves),
+            complete=self.complete.take(curves),
+            last_start=self.last_start[curves],
+            last_jy=self.last_jy[curves],
+            max_jy=self.max_jy[curves],
+        )
+
 
 @dataclass(frozen=True)
 class LightCurveSummary:

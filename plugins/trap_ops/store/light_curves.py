@@ -28,8 +28,12 @@ class CurvePoints:
         0 blind, else a :class:`trap_ops.records.sky.FitKind`.
     start : numpy.ndarray of datetime
         Of the image, UTC.
-    flux_jy, flux_err_jy, peak_jy : numpy.ndarray
+    flux_jy, flux_err_jy, peak_jy, peak_err_jy : numpy.ndarray
         Integrated flux, peak.
+    det_sigma : numpy.ndarray
+        Highest pixel over the local rms.
+    flags : numpy.ndarray of int
+        A sum of :class:`trap_ops.records.sources.Flag`.
     rms_jy, background_jy : numpy.ndarray
         Jy/beam, at the position.
     upper_limit_jy : numpy.ndarray
@@ -45,6 +49,9 @@ class CurvePoints:
     flux_jy: FloatArray
     flux_err_jy: FloatArray
     peak_jy: FloatArray
+    peak_err_jy: FloatArray
+    det_sigma: FloatArray
+    flags: Ids
     rms_jy: FloatArray
     background_jy: FloatArray
     upper_limit_jy: FloatArray
@@ -111,6 +118,9 @@ def load_light_curves(connection: Connection, sources: Sequence[int]) -> CurvePo
                 measured.c.f_int,
                 measured.c.f_int_err,
                 measured.c.f_peak,
+                measured.c.f_peak_err,
+                measured.c.det_sigma,
+                measured.c.flags,
                 measured.c.rms,
                 measured.c.background,
                 upper_limit.label("upper_limit"),
@@ -131,6 +141,9 @@ def load_light_curves(connection: Connection, sources: Sequence[int]) -> CurvePo
         flux_jy=floats(rows["f_int"]),
         flux_err_jy=floats(rows["f_int_err"]),
         peak_jy=floats(rows["f_peak"]),
+        peak_err_jy=floats(rows["f_peak_err"]),
+        det_sigma=floats(rows["det_sigma"]),
+        flags=integers(rows["flags"]),
         rms_jy=floats(rows["rms"]),
         background_jy=floats(rows["background"]),
         upper_limit_jy=floats(rows["upper_limit"]),

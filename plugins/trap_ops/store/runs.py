@@ -243,6 +243,11 @@ class LockHolder(RunIdentity):
     host: str
     taken_ts: datetime
 
+    @property
+    def age_min(self) -> float:
+        """Minutes since it took the dataset."""
+        return (now() - self.taken_ts).total_seconds() / 60.0
+
 
 def lock_holder(connection: Connection, dataset_name: str) -> LockHolder | None:
     """Return the run that has a dataset, None if it is free or there is no such dataset."""
@@ -316,14 +321,17 @@ def take_lock(connection: Connection, record: RunIdentity) -> None:
         return
     if holder.id == record.id:
         return
-    age_min = (now() - holder.taken_ts).total_seconds() / 60.0
-    msg = (
-        f"dataset {record.dataset_name!r} is in use by run {holder.key!r} of "
+    raise StoreError(held_by(holder), holder=holder.key, age_min=holder.age_min)
+
+
+def held_by(holder: LockHolder) -> str:
+    """Say who has a dataset, and what somebody who needs it can do."""
+    return (
+        f"dataset {holder.dataset_name!r} is in use by run {holder.key!r} of "
         f"{holder.requested_by or 'an unknown user'} on {holder.host} ({holder.state}, since "
-        f"{age_min:.0f} min): {_WHAT_TO_DO[holder.state]} with "
+        f"{holder.age_min:.0f} min): {_WHAT_TO_DO[holder.state]} with "
         f"`trap-manage abandon {holder.key}`"
     )
-    raise StoreError(msg, holder=holder.key, age_min=age_min)
 
 
 def give_up(connection: Connection, found: RunIdentity, message: str) -> bool:

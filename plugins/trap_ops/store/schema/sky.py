@@ -80,7 +80,7 @@ runningcatalog = Table(
     # from; start of the time step in which it got its present identity
     one("stokes"),
     Column("source_name", String(40), nullable=False),
-    Column("parent", BIG, ForeignKey("extractedsource.id")),
+    Column("parent", BIG, ForeignKey("extractedsource.id"), index=True),
     Column("founded_ts", DateTime(), nullable=False),
 )
 
