@@ -91,12 +91,12 @@ def print_summary(console: Console, store: Store, run_key: str, truth: Truth | N
         report = runs.report_of(connection, record.id)
         warned = quality_checks.warned_images(connection, record.dataset)
     artefacts = sum(bool(veto) for veto in found["veto"])
-    instead = f", and {count(artefacts, 'possible artefact')}" if artefacts else ""
+    other = f", and {count(artefacts, 'possible artefact')}" if artefacts else ""
     console.print()
     warnings = f" ({warned} with a warning)" if warned else ""
     console.print(
         f"{count(summary.accepted, 'image')} accepted{warnings}, {len(rejected)} rejected; "
-        f"{count(summary.sources, 'sky source')}; {count(summary.candidates, 'candidate')}{instead} "
+        f"{count(summary.sources, 'sky source')}; {count(summary.candidates, 'candidate')}{other} "
         f"(configuration {record.configuration_name})",
         highlight=False,
     )

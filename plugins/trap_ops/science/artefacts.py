@@ -117,7 +117,9 @@ def crowded(count: IntArray, chance: float, fewest: int) -> Mask:
     Poisson, with the mean of the other images; one more source is added to these, so that the first
     ones of a dataset are possible.
     """
-    others = max(len(count) - 1, 1)
+    if len(count) < 2:
+        return np.zeros(len(count), dtype=bool)
+    others = len(count) - 1
     expected = (count.sum() - count + 1.0) / others
     as_many = gammainc(np.maximum(count, 1), expected)
     return np.asarray((count >= fewest) & (as_many * len(count) < chance))
@@ -138,6 +140,7 @@ def same_pixel(
     candidate : numpy.ndarray of int, (m,)
         Candidate of each detection.
     x_px, y_px : numpy.ndarray, (m,)
+        NaN where they are not known.
     vectors : numpy.ndarray, (n, 3)
         Positions of the candidates on the sky.
     radius_px : float
@@ -145,6 +148,8 @@ def same_pixel(
         Candidates count that are at least so far from each other on the sky.
     """
     n = len(vectors)
+    known = np.isfinite(x_px + y_px)
+    candidate, x_px, y_px = candidate[known], x_px[known], y_px[known]
     if len(candidate) < 2:
         return np.zeros(n, dtype=np.intp)
     pairs = cKDTree(np.stack([x_px, y_px], axis=1)).query_pairs(radius_px, output_type="ndarray")

@@ -24,7 +24,8 @@ def candidates(**changed: Any) -> dict[str, list[Any]]:
     row = {
         "rank": 1, "source_name": "J080000.0+350000", "kind": "new source", "wm_ra": 120.0,
         "wm_decl": 35.0, "peak_jy": 0.0123, "all_eta_int": 12.3, "all_v_int": 0.5,
-        "all_p_value": 0.0, "expected_false": 1e-5, "first_seen": datetime(2026, 1, 1, 12), "veto": "",
+        "all_p_value": 0.0, "expected_false": 1e-5, "veto": "",
+        "first_seen": datetime(2026, 1, 1, 12),
     }  # fmt: skip
     return {name: [value] for name, value in (row | changed).items()}
 
