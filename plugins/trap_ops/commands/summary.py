@@ -19,7 +19,7 @@ from trap_ops.store import candidates, datasets, quality_checks, runs
 from trap_ops.store.database import Store
 from trap_ops.store.outcomes import rejected_units
 
-_MIN_WIDTH = 130
+_MIN_WIDTH = 160
 _MAX_REJECTED = 20
 _MAX_CANDIDATES = 25
 # A candidate this close to a simulated source is that source.
@@ -122,7 +122,7 @@ def _candidate_table(found: dict[str, list[Any]]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("expected false", justify="right", no_wrap=True)
     table.add_column("first seen (UTC)", no_wrap=True)
-    table.add_column("may be", no_wrap=True)
+    table.add_column("may be" if any(found["veto"]) else "", no_wrap=True)
     for row in range(min(len(found["rank"]), _MAX_CANDIDATES)):
         value = {name: column[row] for name, column in found.items()}
         table.add_row(
