@@ -145,26 +145,34 @@ def test_no_false_detection(fields: list[Field]) -> None:
     assert sum(int((~blind(field)["close"]).sum()) for field in fields) == 0
 
 
-def test_close_pairs_at_random_places_make_no_candidates(tmp_path: Path) -> None:
-    """In this sky pairs that are told apart in some images only would make a dozen."""
+@pytest.mark.parametrize("split", [False, True], ids=["as found", "blends split"])
+def test_close_pairs_at_random_places_make_no_candidates(tmp_path: Path, split: bool) -> None:
+    """In this sky pairs that are told apart in some images only would make a dozen.
+
+    Where blends are split there are as many, and all have the veto.
+    """
     plan = SeriesPlan(seed=11)
     paths = write_series(plan, tmp_path / "images")
     url = f"sqlite:///{tmp_path / 'results.db'}"
-    local.run(paths, "field", store_url=url, output_dir=tmp_path)
+    overrides = {"extraction": {"split_blends": split}}
+    local.run(paths, "field", store_url=url, output_dir=tmp_path, overrides=overrides)
     sources = json.loads((tmp_path / "images" / "truth.json").read_text())["sources"]
     tree = cKDTree(unit_vectors([s["ra_deg"] for s in sources], [s["dec_deg"] for s in sources]))
     store = Store(url)
     with store.read() as connection:
         rows = connection.execute(
-            select(runningcatalog.c.wm_ra, runningcatalog.c.wm_decl).join(
-                candidate, candidate.c.runcat == runningcatalog.c.id
-            )
+            select(candidate.c.veto, runningcatalog.c.wm_ra, runningcatalog.c.wm_decl)
+            .join(runningcatalog, candidate.c.runcat == runningcatalog.c.id)
+            .order_by(candidate.c.rank)
         ).all()
     store.close()
-    found = tree.query(unit_vectors(*np.array(rows).T))[1]
+    veto, *place = zip(*rows, strict=True)
+    found = tree.query(unit_vectors(*np.array(place)))[1]
     wanted = [number for number, source in enumerate(sources) if source["kind"] != "steady"]
     assert len(wanted) == 14
-    assert sorted(found) == wanted
+    assert sorted(found[:14]) == wanted
+    assert veto[:14] == ("",) * 14
+    assert set(veto[14:]) == ({"blend"} if split else set())
 
 
 def test_candidates_are_the_variables_and_transients_and_nothing_else(

@@ -28,6 +28,7 @@ from trap_ops.records.images import RejectReason
 from trap_ops.records.runs import MonitorPosition
 from trap_ops.records.sky import FitKind, LinkType
 from trap_ops.records.sources import Flag
+from trap_ops.science.artefacts import Veto
 from trap_ops.science.catalogue_checks import CATALOGUE_CHECKS
 from trap_ops.simulate.series import SeriesPlan, write_series
 from trap_ops.stages.order import STAGES
@@ -258,6 +259,7 @@ def test_other_names_in_prose_are_columns_too() -> None:
         *("masked", "expired", "founded_this_step", "all_", "alembic_version"),
         *CATALOGUE_CHECKS,
         *STAGES,
+        *map(str, Veto),
     }
     named = set(re.findall(r"`([a-z][a-z0-9]*_[a-z0-9_]*)`", prose))
     assert len(named) > 100

@@ -19,7 +19,7 @@ from trap_ops.store import candidates, datasets, quality_checks, runs
 from trap_ops.store.database import Store
 from trap_ops.store.outcomes import rejected_units
 
-_MIN_WIDTH = 130
+_MIN_WIDTH = 160
 _MAX_REJECTED = 20
 _MAX_CANDIDATES = 25
 # A candidate this close to a simulated source is that source.
@@ -90,11 +90,13 @@ def print_summary(console: Console, store: Store, run_key: str, truth: Truth | N
         found = candidates.list_candidates(connection, record.dataset)
         report = runs.report_of(connection, record.id)
         warned = quality_checks.warned_images(connection, record.dataset)
+    artefacts = sum(bool(veto) for veto in found["veto"])
+    other = f", and {count(artefacts, 'possible artefact')}" if artefacts else ""
     console.print()
     warnings = f" ({warned} with a warning)" if warned else ""
     console.print(
         f"{count(summary.accepted, 'image')} accepted{warnings}, {len(rejected)} rejected; "
-        f"{count(summary.sources, 'sky source')}; {count(summary.candidates, 'candidate')} "
+        f"{count(summary.sources, 'sky source')}; {count(summary.candidates, 'candidate')}{other} "
         f"(configuration {record.configuration_name})",
         highlight=False,
     )
@@ -118,7 +120,9 @@ def _candidate_table(found: dict[str, list[Any]]) -> Table:
         table.add_column(name, no_wrap=True)
     for name in ("RA", "Dec", "peak mJy", "eta", "V", "p-value"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("expected false", justify="right", no_wrap=True)
     table.add_column("first seen (UTC)", no_wrap=True)
+    table.add_column("may be" if any(found["veto"]) else "", no_wrap=True)
     for row in range(min(len(found["rank"]), _MAX_CANDIDATES)):
         value = {name: column[row] for name, column in found.items()}
         table.add_row(
@@ -132,16 +136,24 @@ def _candidate_table(found: dict[str, list[Any]]) -> Table:
             number(value["all_eta_int"]),
             number(value["all_v_int"]),
             probability(value["all_p_value"]),
+            probability(value["expected_false"]),
             f"{value['first_seen']:%Y-%m-%d %H:%M:%S}",
+            f"{value['veto']}",
         )
     return table
 
 
 def _compare(console: Console, found: dict[str, list[Any]], truth: Truth) -> None:
-    """Say which simulated variables and transients are candidates, and what else is."""
+    """Say which simulated variables and transients are candidates, and what else is.
+
+    Those that may be artefacts do not count.
+    """
     sources = truth.sources
+    kept = np.array([not veto for veto in found["veto"]], dtype=bool)
     tree = cKDTree(unit_vectors([s.ra_deg for s in sources], [s.dec_deg for s in sources]))
-    here = unit_vectors(np.array(found["wm_ra"]), np.array(found["wm_decl"])).reshape(-1, 3)
+    here = unit_vectors(
+        np.array(found["wm_ra"], dtype=float)[kept], np.array(found["wm_decl"], dtype=float)[kept]
+    ).reshape(-1, 3)
     chord, nearest = tree.query(here) if len(here) else (np.empty(0), np.empty(0, dtype=int))
     close = np.degrees(chord) * 3600.0 <= _TRUTH_RADIUS_ARCSEC
     names = {sources[i].name for i in nearest[close]}

@@ -339,6 +339,48 @@ class CandidatesConfig(Section):
         ge=0,
         description="Least V (standard deviation over mean flux) of a variable.",
     )
+    vetoes: tuple[
+        Literal["sidelobe", "edge", "crowded_image", "fixed_pixel", "solar_system", "blend"], ...
+    ] = Field(
+        ("sidelobe", "edge", "crowded_image", "fixed_pixel", "solar_system", "blend"),
+        description="Artefacts that candidates are tried for; those that may be one come last.",
+    )
+    sidelobe_radius_beams: float = Field(
+        5.0, ge=0, description="Sidelobes are so near to their source (beams, FWHM)"
+    )
+    sidelobe_flux_ratio: float = Field(
+        200.0, ge=1, description="and fainter by at least this factor."
+    )
+    edge_beams: float = Field(
+        1.0, ge=0, description="Points are doubtful so near to the border of an image (beams)."
+    )
+    crowded_image_chance: float = Field(
+        1e-3,
+        gt=0,
+        description="Chance that any image has so many new sources, below which it has too many.",
+    )
+    crowded_image_sources: int = Field(
+        5, ge=2, description="Fewer new sources in an image are never too many."
+    )
+    fixed_pixel_radius_px: float = Field(
+        1.0, gt=0, description="Detections so near to each other in their images (pixels)"
+    )
+    fixed_pixel_sources: int = Field(
+        3, ge=2, description="of so many candidates at different places are one fault."
+    )
+    solar_system_radius_beams: float = Field(
+        1.0, ge=0, description="The Sun, the Moon and planets reach so far beyond their size."
+    )
+    blend_radius_beams: float = Field(
+        2.0, ge=0, description="Neighbours so near can exchange flux with a candidate (beams)."
+    )
+    blend_least_share: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="Where the flux of all together changes by less than this part of the "
+        "candidate's change, or by more than its inverse, the change is not the candidate's.",
+    )
 
 
 class ExecutionConfig(Section):

@@ -13,7 +13,7 @@ from trap_ops.export.cutouts import Cutout, CutoutRequest, cut_out_all
 from trap_ops.export.light_curves import BLIND, CurveView, measured_in, view_light_curve
 from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.records.images import ImageRow
-from trap_ops.science.candidates import CandidateKind
+from trap_ops.science.candidate_kinds import CandidateKind
 from trap_ops.science.coordinates import separation
 from trap_ops.store.light_curves import CurvePoints
 from trap_ops.store.outcomes import ACCEPTED
@@ -58,6 +58,7 @@ class CandidateView:
     first_seen: str
     first_file: str
     reasons: list[str]
+    veto: str
     curve: CurveView | None = None
     stamps: Sequence[Stamp] = ()
     grey: str = ""
@@ -127,6 +128,7 @@ def _view(
         first_seen=wording.utc(item.first_seen),
         first_file=item.first_file,
         reasons=item.reasons,
+        veto=", ".join(name.replace("_", " ") for name in item.veto.split()),
         curve=curve,
         stamps=stamps,
         grey=grey,

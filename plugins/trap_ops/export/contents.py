@@ -60,6 +60,7 @@ class Candidate:
     first_seen: datetime
     first_file: str
     reasons: list[str]
+    veto: str
     band: int
 
 
@@ -175,6 +176,7 @@ def _candidates(connection: Connection, dataset: int) -> list[Candidate]:
             first_seen=row["first_seen"],
             first_file=row["first_file"],
             reasons=json.loads(row["reasons"]),
+            veto=row["veto"],
             band=row["band"],
         )
         for row in (

@@ -20,7 +20,7 @@ from trap_ops.export.plots import Cloud, eta_v
 from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.records.names import visible
 from trap_ops.records.runs import RunRecord
-from trap_ops.science.candidates import CandidateKind
+from trap_ops.science.candidate_kinds import CandidateKind
 from trap_ops.store.database import Store
 from trap_ops.store.reports import MonitorSummary
 from trap_ops.store.runs import now
@@ -168,16 +168,20 @@ def _eta_v(contents: Contents) -> Markup:
             [titles[row] for row in rest.tolist()],
         )
     ]
-    for kind, shape in ((CandidateKind.VARIABLE, "circle"), (CandidateKind.NEW_SOURCE, "diamond")):
-        rows = [row for row, item in ranked.items() if item.kind == kind]
+    new = str(CandidateKind.NEW_SOURCE)
+    for known, shape, words in (
+        (True, "circle", "known source that varies"),
+        (False, "diamond", new),
+    ):
+        rows = [row for row, item in ranked.items() if (item.kind != new) == known]
         clouds.append(
             Cloud(
-                kind_class(kind),
+                kind_class(CandidateKind.VARIABLE if known else new),
                 shape,
-                str(kind),
+                words,
                 sources.eta[rows],
                 sources.v[rows],
-                [f"{ranked[row].rank}. {kind}\n{titles[row]}" for row in rows],
+                [f"{ranked[row].rank}. {ranked[row].kind}\n{titles[row]}" for row in rows],
                 [anchor(ranked[row]) for row in rows],
             )
         )

@@ -145,7 +145,9 @@ def tiles(contents: Contents) -> list[Tile]:
     """Return the numbers that are seen first."""
     accepted = sum(row.verdict == ACCEPTED for row in contents.images.values())
     new = _registered_by_run(contents)
-    kinds = Counter(item.kind for item in contents.candidates)
+    kept = [item for item in contents.candidates if not item.veto]
+    artefacts = len(contents.candidates) - len(kept)
+    kinds = Counter(item.kind for item in kept)
     fitted = sum(n for (_, status, _), n in contents.fits.items() if status == FITTED)
     asked = sum(contents.fits.values())
     warned = quality.warned_images(contents)
@@ -161,9 +163,14 @@ def tiles(contents: Contents) -> list[Tile]:
         Tile(warned, _plural(warned, "image") + " with a warning", link="checks"),
         Tile(len(contents.sources.id), _plural(len(contents.sources.id), "sky source")),
         Tile(
-            len(contents.candidates),
-            _plural(len(contents.candidates), "candidate"),
-            ", ".join(wording.count(number, kind) for kind, number in sorted(kinds.items())),
+            len(kept),
+            _plural(len(kept), "candidate"),
+            ", ".join(
+                [
+                    *(wording.count_kind(number, kind) for kind, number in sorted(kinds.items())),
+                    *([wording.count(artefacts, "possible artefact")] if artefacts else []),
+                ]
+            ),
             "candidates",
         ),
         Tile(fitted, _plural(fitted, "forced fit"), f"of {asked} asked for" if asked else ""),

@@ -68,6 +68,11 @@ def probability(value: float | None) -> str:
     return scientific(value) if value < 1e-3 else f"{value:.2g}"
 
 
+def count_kind(number: int, kind: str) -> str:
+    """So many candidates of a kind; an adjective has no plural."""
+    return f"{number} {kind}" if kind in {"fading", "vanished"} else count(number, kind)
+
+
 def flux_unit(fluxes_jy: Iterable[float]) -> tuple[str, float]:
     """Return the unit that suits some fluxes, and how many of it are 1 Jy."""
     largest = max((abs(flux) for flux in fluxes_jy if math.isfinite(flux)), default=0.0)

@@ -79,6 +79,32 @@ class Points:
 
 
 @dataclass(frozen=True)
+class CurveShapes:
+    """What stands out in light curves, with backward fits; all arrays (n,).
+
+    Attributes
+    ----------
+    point_sigma : numpy.ndarray
+        Largest absolute deviation of a point from the weighted mean of all others, over its error.
+    run_sigma, step_sigma : numpy.ndarray
+        The same of the mean of a run of points, and of all points before a time from all others.
+        0 where there are too few points.
+    vs_max, m_vs_max : numpy.ndarray
+        Of the pair of points with the largest absolute Vs: that, and its m; NaN for a single point.
+    """
+
+    point_sigma: FloatArray
+    run_sigma: FloatArray
+    step_sigma: FloatArray
+    vs_max: FloatArray
+    m_vs_max: FloatArray
+
+    def take(self, curves: IntArray) -> Self:
+        """Return those of some light curves."""
+        return type(self)(**{name: value[curves] for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
 class Curves:
     """Statistics of light curves, one a sky source, band and Stokes; all arrays (n,).
 
@@ -126,25 +152,82 @@ class Curves:
 
 @dataclass(frozen=True)
 class LightCurveSummary:
-    """What candidates are chosen from; all arrays (n,).
+    """What candidates are chosen from: light curves in one band and Stokes; all arrays (n,).
 
     Attributes
     ----------
-    source : numpy.ndarray of int
-        Id of the sky source.
+    source, band, stokes : numpy.ndarray of int
+        Id of the sky source; all its light curves stand together.
     eta, v : numpy.ndarray
         With backward fits.
     count : numpy.ndarray of int
         Points, with backward fits.
+    shapes : CurveShapes
+    flux_jy : numpy.ndarray
+        Weighted mean, with backward fits.
+    vectors : numpy.ndarray, (n, 3)
+        Unit vectors of the sky sources' positions.
     new_source : numpy.ndarray of int
-        1 likely, 0 possibly new (SCIENCE.md 8), -1 not.
+        Of the sky source: 1 likely, 0 possibly new (SCIENCE.md 8), -1 not.
     """
 
     source: Ids
+    band: Ids
+    stokes: Ids
     eta: FloatArray
     v: FloatArray
     count: Ids
+    shapes: CurveShapes
+    flux_jy: FloatArray
+    vectors: FloatArray
     new_source: Ids
+
+
+@dataclass(frozen=True)
+class MeasuredPoints:
+    """Points of light curves with what is known of their measurement; all arrays (m,) unless said.
+
+    In the order of sky sources, and of each in canonical order of the images.
+
+    Attributes
+    ----------
+    source, band, stokes : numpy.ndarray of int
+    image : numpy.ndarray of int
+        Place of the image in canonical order.
+    measurement : numpy.ndarray of int
+        Id of the measurement: after a fork several light curves have it.
+    kind : numpy.ndarray of int
+        0 blind, else a :class:`trap_ops.records.sky.FitKind`.
+    flags : numpy.ndarray of int
+        See :class:`trap_ops.records.sources.Flag`.
+    flux_jy, flux_err_jy : numpy.ndarray
+        Integrated.
+    x_px, y_px : numpy.ndarray
+        From 0.
+    vectors : numpy.ndarray, (m, 3)
+        Unit vectors of the positions.
+    """
+
+    source: Ids
+    band: Ids
+    stokes: Ids
+    image: Ids
+    measurement: Ids
+    kind: Ids
+    flags: Ids
+    flux_jy: FloatArray
+    flux_err_jy: FloatArray
+    x_px: FloatArray
+    y_px: FloatArray
+    vectors: FloatArray
+
+    def __len__(self) -> int:
+        """Count the points."""
+        return len(self.source)
+
+    def take(self, items: IntArray | Mask) -> Self:
+        """Return some of the points."""
+        return type(self)(**{name: value[items] for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)

@@ -72,13 +72,17 @@ def _holds(image: ImageRow) -> bool:
     return _FIRST_YEAR <= image.start.year < _LAST_YEAR
 
 
-def moving_directions(days: FloatArray, fractions: FloatArray) -> dict[str, FloatArray]:
-    """Directions of Sun, Moon and Jupiter from the centre of the Earth.
+def moving_directions(
+    days: FloatArray, fractions: FloatArray, names: Sequence[str] = _MOVING
+) -> dict[str, FloatArray]:
+    """Directions of Sun, Moon and planets from the centre of the Earth.
 
     Parameters
     ----------
     days, fractions : numpy.ndarray, (n,)
         Julian dates in UTC, in two parts.
+    names : sequence of str
+        By default Sun, Moon and Jupiter.
 
     Returns
     -------
@@ -97,7 +101,7 @@ def moving_directions(days: FloatArray, fractions: FloatArray) -> dict[str, Floa
         warnings.simplefilter("ignore")
         seen = Time(days, fractions + _TDB_MINUS_UTC_S / 86400.0, format="jd", scale="tdb")
         earth = _position_au(get_body_barycentric("earth", seen, ephemeris="builtin"))
-        for name in _MOVING:
+        for name in names:
             body = get_body_barycentric(name.lower(), seen, ephemeris="builtin")
             there = _position_au(body) - earth
             # Component by component, so that no result depends on the number of rows.

@@ -6,17 +6,30 @@ import json
 import logging
 
 import numpy as np
+from sqlalchemy import Connection
 
-from trap_ops.records.light_curves import Detected, LightCurveSummary, NewSourceEvidence
+from trap_ops.records.arrays import IntArray
+from trap_ops.records.light_curves import Detected, LightCurveSummary
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sources import Flag
-from trap_ops.science.candidates import CandidateKind, Candidates, find
+from trap_ops.science.candidate_kinds import CandidateKind
+from trap_ops.science.candidates import STATISTICS, Candidates, find
+from trap_ops.stages.candidate_reasons import reasons
+from trap_ops.stages.candidate_vetoes import Examined, Scene, examine
 from trap_ops.stages.context import StageContext, stage
-from trap_ops.store import candidates
+from trap_ops.store import candidates, images
+from trap_ops.store.candidate_points import new_sources_by_image
 
 logger = logging.getLogger(__name__)
 
 STAGE = "find_candidates"
+_COUNTED = {
+    CandidateKind.NEW_SOURCE: "new sources",
+    CandidateKind.VANISHED: "vanished",
+    CandidateKind.FADING: "fading",
+    CandidateKind.FLARE: "flares",
+    CandidateKind.VARIABLE: "variables",
+}
 
 
 def find_candidates(context: StageContext) -> StageReport:
@@ -26,72 +39,77 @@ def find_candidates(context: StageContext) -> StageReport:
     with stage(context, STAGE) as timer:
         with context.store.write() as connection:
             candidates.note_rms_of_limits(connection, dataset)
-            summary = candidates.load_summary(connection, dataset)
-            evidence = candidates.new_source_evidence(connection, dataset)
+            scene = _load_scene(connection, context)
+            summary = scene.summary
             found = find(summary, settings.max_expected_false, settings.min_v)
-            sources = summary.source[found.item]
-            detected = candidates.load_detected(connection, sources, Flag.BLEND)
-            candidates.save_candidates(
-                context.store,
-                connection,
-                dataset,
-                {
-                    "runcat": sources,
-                    "rank": np.arange(1, len(sources) + 1),
-                    "kind": [str(kind) for kind in found.kind],
-                    "score": found.score,
-                    "expected_false": found.expected_false,
-                    "reasons": [
-                        json.dumps(_reasons(i, summary, found, detected, evidence))
-                        for i in range(len(sources))
-                    ],
-                    "first_image": detected.first_image,
-                    "peak_jy": detected.peak_jy,
-                },
+            detected = _load_detected(connection, summary, found)
+            places = {row.id: place for place, row in enumerate(scene.images)}
+            first = np.array([places[i] for i in detected.first_image.tolist()], dtype=np.int64)
+            examined = examine(connection, scene, found, first)
+            evidence = candidates.new_source_evidence(connection, dataset)
+            why = [
+                reasons(i, summary, found, item, detected, evidence, scene.images)
+                for i, item in enumerate(examined)
+            ]
+            # What may be an artefact stands behind all that has no such excuse.
+            order = np.argsort(
+                np.array([bool(item.vetoes) for item in examined], dtype=bool), kind="stable"
             )
+            _save(context, connection, summary, found, detected, examined, why, order)
+        kinds = [item.kind for item in examined if not item.vetoes]
         timer.count("light curves", len(summary.source))
-        timer.count("new sources", found.kind.count(CandidateKind.NEW_SOURCE))
-        timer.count("variables", found.kind.count(CandidateKind.VARIABLE))
+        for kind, name in _COUNTED.items():
+            timer.count(name, kinds.count(kind))
+        timer.count("possible artefacts", len(examined) - len(kinds))
     return timer.report()
 
 
-def _reasons(
-    number: int,
+def _load_scene(connection: Connection, context: StageContext) -> Scene:
+    dataset = context.run.dataset
+    rows = images.images_of(connection, dataset)
+    new = new_sources_by_image(connection, dataset)
+    return Scene(
+        settings=context.run.configuration.candidates,
+        summary=candidates.load_summary(connection, dataset),
+        images=rows,
+        new_in_image=np.array([new.get(row.id, 0) for row in rows], dtype=np.int64),
+    )
+
+
+def _load_detected(
+    connection: Connection, summary: LightCurveSummary, found: Candidates
+) -> Detected:
+    return candidates.load_detected(connection, summary.source[found.item], Flag.BLEND)
+
+
+def _save(
+    context: StageContext,
+    connection: Connection,
     summary: LightCurveSummary,
     found: Candidates,
     detected: Detected,
-    evidence: dict[int, NewSourceEvidence],
-) -> list[str]:
-    """Why this candidate stands where it stands."""
-    item = int(found.item[number])
-    source = int(summary.source[item])
-    reasons = []
-    if source in evidence:
-        reasons.append(_new_source_reason(evidence[source]))
-    if summary.count[item] > 1:
-        reasons.append(
-            f"eta {summary.eta[item]:.3g} over {summary.count[item]} points, V "
-            f"{summary.v[item]:.3g}: of {len(summary.source)} steady sources "
-            f"{_how_many(found.expected_false[number])} would vary as much by chance"
-        )
-    if detected.blended[number]:
-        reasons.append(
-            f"blended with a neighbour in {detected.blended[number]} of "
-            f"{detected.detections[number]} detections: part of the variation may be its light"
-        )
-    return reasons
-
-
-def _new_source_reason(evidence: NewSourceEvidence) -> str:
-    certainty = "likely new" if evidence.kind == 1 else "possibly new"
-    text = (
-        f"{certainty}: first seen at {evidence.peak_jy:.4g} Jy/beam; {evidence.image_name} would "
-        f"have shown {evidence.low_jy:.3g} to {evidence.high_jy:.3g} Jy/beam"
+    examined: list[Examined],
+    why: list[list[str]],
+    order: IntArray,
+) -> None:
+    ranked, items = order.tolist(), found.item[order]
+    statistics = found.statistic[order].tolist()
+    candidates.save_candidates(
+        context.store,
+        connection,
+        context.run.dataset,
+        {
+            "runcat": summary.source[items],
+            "rank": np.arange(1, len(ranked) + 1),
+            "kind": [str(examined[i].kind) for i in ranked],
+            "score": found.score[order],
+            "expected_false": found.expected_false[order],
+            "reasons": [json.dumps(why[i]) for i in ranked],
+            "first_image": detected.first_image[order],
+            "peak_jy": detected.peak_jy[order],
+            "veto": [" ".join(sorted(map(str, examined[i].vetoes))) for i in ranked],
+            "statistic": ["" if s < 0 else str(STATISTICS[s]) for s in statistics],
+            "band": summary.band[items],
+            "stokes": summary.stokes[items],
+        },
     )
-    if np.isfinite(evidence.rms_there_jy):
-        text += f", its rms there is {evidence.rms_there_jy:.3g}"
-    return text
-
-
-def _how_many(expected: float) -> str:
-    return f"{expected:.1e}" if expected >= 1e-99 else "fewer than 1e-99"

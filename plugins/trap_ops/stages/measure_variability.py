@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from trap_ops.records.arrays import FloatArray, Ids, IntArray
-from trap_ops.records.light_curves import Curves, Points
+from trap_ops.records.light_curves import Curves, CurveShapes, Points
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import FitKind
+from trap_ops.science.curve_shapes import measure_shapes
 from trap_ops.science.variability import (
     add_points,
     empty_sums,
@@ -55,7 +56,8 @@ def _update(context: StageContext, sources: Sequence[int]) -> int:
         new = variability.load_points(connection, sources, pending_only=True)
         stored = variability.load_curves(connection, sources)
         anew = _to_sum_up_anew(new, stored)
-        whole = variability.load_points(connection, anew.tolist(), pending_only=False)
+        every = variability.load_points(connection, sources, pending_only=False)
+    whole = every.take(np.isin(every.source, anew))
     continued = ~np.isin(new.source, anew)
     points = _merge(whole, new.take(continued))
     curves, index = _start(points, stored, anew)
@@ -71,10 +73,10 @@ def _update(context: StageContext, sources: Sequence[int]) -> int:
     v[shown], running_eta[shown], count[shown] = running.v, running.eta, running.count
     with context.store.write() as connection:
         variability.save_running(connection, points.link, v, running_eta, count)
-        variability.save_curves(context.store, connection, sources, curves)
-        fluxes = variability.light_curve_fluxes(connection, sources)
+        shapes = _shapes(curves, every)
+        variability.save_curves(context.store, connection, sources, curves, shapes)
         new_sources = variability.new_source_significance(connection, sources)
-        columns = _metrics(curves, fluxes, new_sources)
+        columns = _metrics(curves, shapes, every, new_sources)
         variability.save_metrics(context.store, connection, sources, columns)
     return len(points)
 
@@ -164,9 +166,31 @@ def _note_last(curves: Curves, index: IntArray, points: Points) -> None:
     np.fmax.at(curves.max_jy, index, points.flux_jy)
 
 
+def _shapes(curves: Curves, every: Points) -> CurveShapes:
+    """What stands out in each light curve, backward fits included.
+
+    These are no sums that one point could be added to: a new point moves what all are compared
+    with.
+    """
+    curve = _curves_of(every, curves, slice(None))
+    return measure_shapes(curve, every.flux_jy, every.flux_err_jy, len(curves))
+
+
+def _curves_of(points: Points, curves: Curves, chosen: IntArray | slice) -> IntArray:
+    """Number of each point's light curve among some; -1 for points of others."""
+    wanted = np.stack([curves.source, curves.band, curves.stokes], axis=1)[chosen]
+    keys = np.stack([points.source, points.band, points.stokes], axis=1)
+    unique, index = np.unique(np.concatenate([wanted, keys]), axis=0, return_inverse=True)
+    index = index.reshape(-1)
+    number = np.full(len(unique), -1)
+    number[index[: len(wanted)]] = np.arange(len(wanted))
+    return number[index[len(wanted) :]]
+
+
 def _metrics(
     curves: Curves,
-    fluxes: tuple[Ids, Ids, Ids, FloatArray],
+    shapes: CurveShapes,
+    every: Points,
     new_sources: dict[int, tuple[int, float, float]],
 ) -> dict[str, Values]:
     """Rows of ``varmetric``: of each sky source the band with the brightest latest point (7.3)."""
@@ -203,27 +227,22 @@ def _metrics(
         "all_wmean_int_err": weighted_mean_error(complete),
         "lightcurve_max": curves.max_jy[chosen],
         "lightcurve_avg": flux.mean,
-        "lightcurve_median": _medians(curves, chosen, fluxes),
+        "lightcurve_median": _medians(curves, chosen, every),
         "newsource": [None if row is None else row[0] for row in new],
         "sigma_rms_min": [None if row is None else row[1] for row in new],
         "sigma_rms_max": [None if row is None else row[2] for row in new],
+        **vars(shapes.take(chosen)),
     }
 
 
-def _medians(
-    curves: Curves, chosen: IntArray, fluxes: tuple[Ids, Ids, Ids, FloatArray]
-) -> FloatArray:
-    """Median flux of some light curves."""
-    source, band, stokes, flux = fluxes
-    wanted = np.stack([curves.source[chosen], curves.band[chosen], curves.stokes[chosen]], axis=1)
-    keys = np.stack([source, band, stokes], axis=1)
-    unique, index = np.unique(np.concatenate([wanted, keys]), axis=0, return_inverse=True)
-    index = index.reshape(-1)
-    curve = index[len(wanted) :]
+def _medians(curves: Curves, chosen: IntArray, every: Points) -> FloatArray:
+    """Median flux of some light curves, without backward fits."""
+    curve = _curves_of(every, curves, chosen)
+    shown = (curve >= 0) & (every.kind != FitKind.BACKWARD)
+    curve, flux = curve[shown], every.flux_jy[shown]
     order = np.lexsort((flux, curve))
-    count = np.bincount(curve, minlength=len(unique))
+    count = np.bincount(curve, minlength=len(chosen))
     first = np.cumsum(count) - count
-    mine = index[: len(wanted)]
-    low = order[first[mine] + (count[mine] - 1) // 2]
-    high = order[first[mine] + count[mine] // 2]
+    low = order[first + (count - 1) // 2]
+    high = order[first + count // 2]
     return np.asarray((flux[low] + flux[high]) / 2.0)

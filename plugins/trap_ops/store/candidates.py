@@ -8,8 +8,15 @@ import numpy as np
 from sqlalchemy import Connection, delete, func, select
 
 from trap_ops.records.arrays import Ids
-from trap_ops.records.light_curves import Detected, LightCurveSummary, NewSourceEvidence
+from trap_ops.records.light_curves import (
+    CurveShapes,
+    Detected,
+    FluxSums,
+    LightCurveSummary,
+    NewSourceEvidence,
+)
 from trap_ops.records.sky import FitKind
+from trap_ops.science.variability import eta, variation
 from trap_ops.store.database import Store
 from trap_ops.store.rows import (
     Values,
@@ -25,11 +32,20 @@ from trap_ops.store.schema import (
     candidate,
     extractedsource,
     forcedfit,
+    frequencyband,
     image,
     newsource,
     runningcatalog,
+    runningcatalog_flux,
     varmetric,
 )
+from trap_ops.store.schema.sky import SHAPES
+
+# In the order of FluxSums.
+_SUMS = [
+    "all_datapoints",
+    *(f"all_{name}_int" for name in ("mean", "m2", "sumw", "wmean", "wm2")),
+]
 
 
 def note_rms_of_limits(connection: Connection, dataset_id: int) -> None:
@@ -58,25 +74,36 @@ def load_summary(connection: Connection, dataset_id: int) -> LightCurveSummary:
         .group_by(newsource.c.runcat)
         .subquery()
     )
+    flux, source = runningcatalog_flux, runningcatalog
     query = (
         select(
-            varmetric.c.runcat,
-            varmetric.c.all_eta_int,
-            varmetric.c.all_v_int,
-            varmetric.c.all_datapoints,
+            flux.c.runcat,
+            flux.c.band,
+            flux.c.stokes,
+            *(flux.c[name] for name in _SUMS),
+            *(flux.c[name] for name in SHAPES),
+            *(source.c[axis] for axis in "xyz"),
             new.c.kind,
         )
-        .join(runningcatalog, runningcatalog.c.id == varmetric.c.runcat)
-        .outerjoin(new, new.c.runcat == varmetric.c.runcat)
-        .where(runningcatalog.c.dataset == dataset_id, runningcatalog.c.mon_src.is_(False))
-        .order_by(runningcatalog.c.wm_decl, runningcatalog.c.wm_ra)
+        .join(source, source.c.id == flux.c.runcat)
+        .join(frequencyband, frequencyband.c.id == flux.c.band)
+        .outerjoin(new, new.c.runcat == flux.c.runcat)
+        .where(source.c.dataset == dataset_id, source.c.mon_src.is_(False))
+        .order_by(source.c.wm_decl, source.c.wm_ra, frequencyband.c.freq_low, flux.c.stokes)
     )
     rows = fetch_columns(connection, query)
+    count = integers(rows[_SUMS[0]])
+    sums = FluxSums(count, *(floats(rows[name]) for name in _SUMS[1:]))
     return LightCurveSummary(
         source=integers(rows["runcat"]),
-        eta=floats(rows["all_eta_int"]),
-        v=floats(rows["all_v_int"]),
-        count=integers(rows["all_datapoints"]),
+        band=integers(rows["band"]),
+        stokes=integers(rows["stokes"]),
+        eta=eta(sums),
+        v=variation(sums),
+        count=count,
+        shapes=CurveShapes(*(floats(rows[name]) for name in SHAPES)),
+        flux_jy=sums.weighted_mean,
+        vectors=np.stack([floats(rows[axis]) for axis in "xyz"], axis=1),
         new_source=integers(-1 if kind is None else kind for kind in rows["kind"]),
     )
 
@@ -175,6 +202,8 @@ def list_candidates(connection: Connection, dataset_id: int) -> dict[str, list[A
             candidate.c.score,
             candidate.c.expected_false,
             candidate.c.reasons,
+            candidate.c.veto,
+            candidate.c.statistic,
             candidate.c.peak_jy,
             candidate.c.first_image,
             image.c.taustart_ts.label("first_seen"),
@@ -190,6 +219,8 @@ def list_candidates(connection: Connection, dataset_id: int) -> dict[str, list[A
             varmetric.c.all_v_int,
             varmetric.c.all_p_value,
             varmetric.c.all_datapoints,
+            varmetric.c.vs_max,
+            varmetric.c.m_vs_max,
             varmetric.c.band,
         )
         .join(runningcatalog, runningcatalog.c.id == candidate.c.runcat)

@@ -20,7 +20,10 @@ from trap_ops.store.schema import candidate, config, dataset, image, run, runnin
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """One line of the list of datasets; monitoring positions are no sources."""
+    """One line of the list of datasets.
+
+    Monitoring positions are no sources, and what may be an artefact is no candidate.
+    """
 
     id: int
     name: str
@@ -126,7 +129,7 @@ def list_datasets(connection: Connection) -> list[DatasetSummary]:
         count(image).label("images"),
         count(image, image.c.verdict == "accepted").label("accepted"),
         count(runningcatalog, runningcatalog.c.mon_src.is_(False)).label("sources"),
-        count(candidate).label("candidates"),
+        count(candidate, candidate.c.veto == "").label("candidates"),
         count(run).label("runs"),
     ).order_by(dataset.c.id)
     return [

@@ -9,8 +9,7 @@ import numpy as np
 from sqlalchemy import Connection, delete, func, select
 
 from trap_ops.records.arrays import FloatArray, Ids
-from trap_ops.records.light_curves import Curves, FluxSums, Points
-from trap_ops.records.sky import FitKind
+from trap_ops.records.light_curves import Curves, CurveShapes, FluxSums, Points
 from trap_ops.store.database import Store
 from trap_ops.store.rows import (
     Values,
@@ -148,7 +147,11 @@ def load_curves(connection: Connection, sources: Sequence[int]) -> Curves:
 
 
 def save_curves(
-    store: Store, connection: Connection, sources: Sequence[int], curves: Curves
+    store: Store,
+    connection: Connection,
+    sources: Sequence[int],
+    curves: Curves,
+    shapes: CurveShapes,
 ) -> None:
     """Write the statistics of some sky sources in place of what was stored of them."""
     table = runningcatalog_flux
@@ -164,6 +167,7 @@ def save_curves(
         "last_ts": curves.last_start.tolist(),
         "last_int": curves.last_jy,
         "max_int": curves.max_jy,
+        **vars(shapes),
     }
     for kind, sums in (("int", curves.flux), ("peak", curves.peak)):
         for name, column in _SUMS.items():
@@ -197,28 +201,6 @@ def save_running(
         assocxtrsource,
         ["id"],
         {"id": links, "v_int": v, "eta_int": eta, "f_datapoints": count, "pending": False},
-    )
-
-
-def light_curve_fluxes(
-    connection: Connection, sources: Sequence[int]
-) -> tuple[Ids, Ids, Ids, FloatArray]:
-    """Source, band, Stokes and integrated flux of all points but backward fits."""
-    link, measured = assocxtrsource, extractedsource
-    with id_list(connection, link.c.runcat, sources) as wanted:
-        query = (
-            select(link.c.runcat, image.c.band, image.c.stokes, measured.c.f_int)
-            .join(wanted, wanted.c.id == link.c.runcat)
-            .join(measured, measured.c.id == link.c.xtrsrc)
-            .join(image, image.c.id == measured.c.image)
-            .where(measured.c.extract_type != FitKind.BACKWARD)
-        )
-        rows = fetch_columns(connection, query)
-    return (
-        integers(rows["runcat"]),
-        integers(rows["band"]),
-        integers(rows["stokes"]),
-        floats(rows["f_int"]),
     )
 
 

@@ -24,7 +24,8 @@ def candidates(**changed: Any) -> dict[str, list[Any]]:
     row = {
         "rank": 1, "source_name": "J080000.0+350000", "kind": "new source", "wm_ra": 120.0,
         "wm_decl": 35.0, "peak_jy": 0.0123, "all_eta_int": 12.3, "all_v_int": 0.5,
-        "all_p_value": 0.0, "first_seen": datetime(2026, 1, 1, 12),
+        "all_p_value": 0.0, "expected_false": 1e-5, "veto": "",
+        "first_seen": datetime(2026, 1, 1, 12),
     }  # fmt: skip
     return {name: [value] for name, value in (row | changed).items()}
 
@@ -39,8 +40,13 @@ def test_a_candidate_is_shown_with_all_its_numbers() -> None:
     row = shown(_candidate_table(candidates())).splitlines()[1].split()
     assert row == [
         "1", "J080000.0+350000", "new", "source", "120.00000", "+35.00000", "12.3", "12.3", "0.500",
-        "<", "1×10⁻³⁰⁰", "2026-01-01", "12:00:00",
+        "<", "1×10⁻³⁰⁰", "1.0×10⁻⁵", "2026-01-01", "12:00:00",
     ]  # fmt: skip
+
+
+def test_what_a_candidate_may_be_instead_stands_behind_it() -> None:
+    row = shown(_candidate_table(candidates(veto="blend edge"))).splitlines()[1]
+    assert row.rstrip().endswith("12:00:00  blend edge")
 
 
 def test_a_candidate_with_a_single_point_has_dashes() -> None:

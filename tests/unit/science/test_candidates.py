@@ -1,4 +1,4 @@
-"""The ranked list: what is on it, in which order, and how often by chance."""
+"""Which light curves become candidates, in which order, and how many steady ones do by chance."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trap_ops.records.light_curves import LightCurveSummary
-from trap_ops.science.candidates import CandidateKind, find
+from trap_ops.records.light_curves import CurveShapes, LightCurveSummary
+from trap_ops.science.candidates import STATISTICS, Statistic, find
+
+# Statistics of a light curve of 10 points: eta, point, run, step.
+N_TRIED = 4
 
 
 def summary(
@@ -15,21 +18,33 @@ def summary(
     count: int | list[int] = 10,
     v: list[float] | None = None,
     new: list[int] | None = None,
+    source: list[int] | None = None,
+    **shapes: list[float],
 ) -> LightCurveSummary:
     n = len(eta)
+    zero = [0.0] * n
     return LightCurveSummary(
-        source=np.arange(100, 100 + n),
+        source=np.array(source or range(100, 100 + n), dtype=np.int64),
+        band=np.ones(n, dtype=np.int64),
+        stokes=np.ones(n, dtype=np.int64),
         eta=np.array(eta, dtype=float),
         v=np.array(v or [0.5] * n),
-        count=np.broadcast_to(np.array(count), n).copy(),
-        new_source=np.array(new or [-1] * n),
-    )
+        count=np.broadcast_to(np.array(count, dtype=np.int64), n).copy(),
+        shapes=CurveShapes(
+            *(np.array(shapes.get(name, zero), dtype=float)
+              for name in ("point_sigma", "run_sigma", "step_sigma", "vs_max", "m_vs_max"))
+        ),
+        flux_jy=np.ones(n),
+        vectors=np.tile([1.0, 0.0, 0.0], (n, 1)),
+        new_source=np.array(new or [-1] * n, dtype=np.int64),
+    )  # fmt: skip
 
 
 def test_the_limit_is_on_what_chance_alone_would_give() -> None:
     n = 200
-    # Chance of one in 20 001 and one in 19 999 times 200 light curves: 0.01 either side.
-    etas = stats.chi2.isf([1 / 20_001, 1 / 19_999], 9) / 9
+    # Chance of one in 80 004 and one in 79 996 times 200 light curves and 4 statistics: 0.01
+    # either side.
+    etas = stats.chi2.isf([1 / 80_004, 1 / 79_996], 9) / 9
     found = find(summary([*etas, *[1.0] * (n - 2)]), 0.01, 0.0)
     assert found.item.tolist() == [0]
     assert found.expected_false == pytest.approx([200 / 20_001])
@@ -37,24 +52,68 @@ def test_the_limit_is_on_what_chance_alone_would_give() -> None:
 
 
 def test_the_best_come_first_and_equals_in_their_order() -> None:
-    found = find(summary([5.0, 100.0, 20.0, 100.0, 1e9, 1e8]), 0.01, 0.0)
+    found = find(summary([6.0, 100.0, 20.0, 100.0, 1e9, 1e8]), 0.01, 0.0)
     assert found.item.tolist() == [4, 5, 1, 3, 2, 0]
     assert (np.diff(found.score) <= 0).all()
     assert (np.diff(found.expected_false) >= 0).all()
 
 
 def test_more_points_make_the_same_eta_less_likely() -> None:
-    found = find(summary([4.0, 4.0], [5, 50]), 1.0, 0.0)
+    found = find(summary([5.0, 5.0], [5, 50]), 1.0, 0.0)
     assert found.item.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "trials"), [("point_sigma", 10), ("run_sigma", 9 + 8), ("step_sigma", 7)]
+)
+def test_any_statistic_makes_a_candidate_with_its_trials_counted(name: str, trials: int) -> None:
+    """One in 1000 and a bit either side, of two light curves."""
+    chance = 1e-3 / (2 * N_TRIED * trials)
+    sigma = stats.norm.isf(np.array([chance * 0.99, chance * 1.01]) / 2.0)
+    made = summary([1.0, 1.0], **{name: sigma.tolist()})
+    found = find(made, 1e-3, 0.0)
+    assert found.item.tolist() == [0]
+    assert found.expected_false == pytest.approx([0.99e-3], rel=1e-3)
+    statistic = STATISTICS[found.statistic[0]]
+    assert f"{statistic}_sigma" == name
+
+
+def test_a_single_bright_epoch_is_not_diluted_by_many_quiet_ones() -> None:
+    """8 sigma in 1 of 1000 images: chi-squared grows from 999 to 1063, which happens."""
+    made = summary([1063 / 999, 1.0], 1000, point_sigma=[8.0, 3.0])
+    found = find(made, 1e-9, 0.0)
+    assert found.item.tolist() == [0]
+    assert STATISTICS[found.statistic[0]] is Statistic.POINT
+    assert find(summary([1063 / 999], 1000), 1e-2, 0.0).item.tolist() == []
+
+
+def test_chances_too_small_for_a_float_still_have_an_order() -> None:
+    found = find(summary([1.0] * 3, point_sigma=[100.0, 300.0, 200.0]), 1.0, 0.0)
+    assert found.item.tolist() == [1, 2, 0]
+    assert np.isfinite(found.score).all()
+    assert found.score[0] == pytest.approx(300.0**2 / 2 / np.log(10), rel=1e-3)
+
+
+def test_shapes_that_were_never_measured_do_not_count() -> None:
+    """After a migration: the light curve is judged by eta alone."""
+    missing = summary([20.0], **{name: [np.nan] for name in ("point_sigma", "run_sigma")})
+    assert find(missing, 0.01, 0.0).item.tolist() == [0]
+
+
+def test_a_source_with_several_bands_is_one_candidate_by_its_best() -> None:
+    made = summary([20.0, 50.0, 1.0, 40.0], source=[7, 7, 7, 8])
+    found = find(made, 0.01, 0.0)
+    assert found.item.tolist() == [1, 3]
+
+
+def test_a_source_that_varies_in_one_band_is_no_untried_new_source_in_another() -> None:
+    made = summary([0.0, 1.0, 0.0], [1, 10, 1], new=[1, 1, 1], source=[7, 7, 8])
+    assert find(made, 0.01, 0.0).item.tolist() == [2]
 
 
 def test_a_variable_needs_v_and_a_new_source_does_not() -> None:
     made = summary([50.0] * 4, v=[0.01, 0.2, -0.2, 0.01], new=[-1, -1, -1, 0])
-    found = find(made, 0.01, 0.1)
-    assert sorted(found.item.tolist()) == [1, 2, 3]
-    kinds = dict(zip(found.item.tolist(), found.kind, strict=True))
-    assert kinds[1] == kinds[2] == CandidateKind.VARIABLE
-    assert kinds[3] == CandidateKind.NEW_SOURCE
+    assert sorted(find(made, 0.01, 0.1).item.tolist()) == [1, 2, 3]
 
 
 def test_a_likely_new_source_with_one_point_comes_last_with_score_0() -> None:
@@ -63,6 +122,7 @@ def test_a_likely_new_source_with_one_point_comes_last_with_score_0() -> None:
     assert found.item.tolist() == [1, 0]
     assert found.score[1] == 0.0
     assert found.expected_false[1] == 1.0
+    assert found.statistic[1] == -1
 
 
 def test_a_new_source_that_is_steady_is_none() -> None:
@@ -70,9 +130,10 @@ def test_a_new_source_that_is_steady_is_none() -> None:
 
 
 def test_a_steady_sky_has_few_candidates() -> None:
+    """A quarter of the limit for each statistic that is tried."""
     rng = np.random.default_rng(1)
     found = [
-        len(find(summary((rng.chisquare(9, 1000) / 9).tolist()), 0.5, 0.0).item) for _ in range(200)
+        len(find(summary((rng.chisquare(9, 1000) / 9).tolist()), 2.0, 0.0).item) for _ in range(200)
     ]
     # Poisson with a mean of 100.
     assert sum(found) == pytest.approx(100, abs=40)

@@ -96,6 +96,10 @@ _FLUX_MEANS = [
     )
 ]
 
+# new: what stands out of a light curve, backward fits included: largest significance of a point, of
+# a run of points and of a step; largest Vs of two epochs, and the m of these
+SHAPES = ["point_sigma", "run_sigma", "step_sigma", "vs_max", "m_vs_max"]
+
 runningcatalog_flux = Table(
     "runningcatalog_flux",
     metadata,
@@ -113,6 +117,7 @@ runningcatalog_flux = Table(
     # new: start of the latest point in the sums, its flux, and the largest flux
     Column("last_ts", DateTime()),
     *doubles("last_int", "max_int"),
+    *doubles(*SHAPES),
     UniqueConstraint("runcat", "band", "stokes"),
 )
 
@@ -190,6 +195,7 @@ varmetric = Table(
     *doubles("p_value", "wmean_int", "wmean_int_err"),
     Column("all_datapoints", Integer(), nullable=False, server_default=text("0")),
     *doubles("all_v_int", "all_eta_int", "all_p_value", "all_wmean_int", "all_wmean_int_err"),
+    *doubles(*SHAPES),
 )
 
 forcedfit = Table(
@@ -232,6 +238,12 @@ candidate = Table(
     Column("reasons", Text(), nullable=False),
     link("first_image", "image", index=False),
     double("peak_jy", nullable=False),
+    # Names of the artefacts that it may be, with a space between; the statistic that its score is
+    # of, and the band and Stokes of that light curve.
+    Column("veto", String(100), nullable=False, server_default=""),
+    Column("statistic", String(16), nullable=False, server_default=""),
+    link("band", "frequencyband", nullable=True, index=False),
+    Column("stokes", SmallInteger()),
 )
 
 temprunningcatalog = Table(

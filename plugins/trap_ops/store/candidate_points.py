@@ -1,0 +1,88 @@
+"""Points of candidates and their neighbours, with what is known of their measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import Connection, func, select
+
+from trap_ops.records.arrays import Ids
+from trap_ops.records.images import ImageRow
+from trap_ops.records.light_curves import MeasuredPoints
+from trap_ops.store.rows import fetch_columns, floats, id_list, integers
+from trap_ops.store.schema import (
+    assocxtrsource,
+    extractedsource,
+    newsource,
+    runningcatalog,
+)
+
+
+def load_measured_points(
+    connection: Connection, sources: Sequence[int] | Ids, images: Sequence[ImageRow]
+) -> MeasuredPoints:
+    """Points of some light curves, backward fits included.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+    sources : sequence of int
+    images : sequence of ImageRow
+        Of the dataset, in canonical order.
+    """
+    link, measured = assocxtrsource, extractedsource
+    with id_list(connection, link.c.runcat, sources) as wanted:
+        query = (
+            select(
+                link.c.runcat,
+                measured.c.image,
+                measured.c.id,
+                measured.c.extract_type,
+                measured.c.flags,
+                measured.c.f_int,
+                measured.c.f_int_err,
+                measured.c.x_px,
+                measured.c.y_px,
+                *(measured.c[axis] for axis in "xyz"),
+            )
+            .join(wanted, wanted.c.id == link.c.runcat)
+            .join(measured, measured.c.id == link.c.xtrsrc)
+        )
+        rows = fetch_columns(connection, query)
+    source = integers(rows["runcat"])
+    places = {row.id: place for place, row in enumerate(images)}
+    place = integers(places[image] for image in rows["image"])
+    points = MeasuredPoints(
+        source=source,
+        band=integers(row.band for row in images)[place],
+        stokes=integers(row.stokes for row in images)[place],
+        image=place,
+        measurement=integers(rows["id"]),
+        kind=integers(rows["extract_type"]),
+        flags=integers(rows["flags"]),
+        flux_jy=floats(rows["f_int"]),
+        flux_err_jy=floats(rows["f_int_err"]),
+        x_px=floats(rows["x_px"]),
+        y_px=floats(rows["y_px"]),
+        vectors=np.stack([floats(rows[axis]) for axis in "xyz"], axis=1),
+    )
+    return points.take(np.lexsort((place, source)))
+
+
+def new_sources_by_image(connection: Connection, dataset_id: int) -> dict[int, int]:
+    """Number of new sources first seen in each image that has any.
+
+    Counted by first detections: branches of a fork have one between them.
+    """
+    query = (
+        select(
+            extractedsource.c.image,
+            func.count(newsource.c.trigger_xtrsrc.distinct()).label("number"),
+        )
+        .join(newsource, newsource.c.trigger_xtrsrc == extractedsource.c.id)
+        .join(runningcatalog, runningcatalog.c.id == newsource.c.runcat)
+        .where(runningcatalog.c.dataset == dataset_id)
+        .group_by(extractedsource.c.image)
+    )
+    return {row.image: row.number for row in connection.execute(query)}
