@@ -136,8 +136,8 @@ with DAG(
             items={"type": "string"},
             title="Monitoring positions",
             description_md="Measured in every image, one a line: right ascension, declination and, "
-            "if you like, a name: `123.4 -20.1 my source` (degrees) or `08:13:36 -20:06:00`. Images "
-            "that the dataset has already are measured too.",
+            "if you like, a name: `123.4 -20.1 my source` (degrees) or `08:13:36 -20:06:00`. "
+            "Images that the dataset has already are measured too.",
             section="Advanced",
         ),
         "withdraw": Param(

@@ -22,6 +22,8 @@ VERBS = (
     "coverage",
     "checksum",
     "debug",
+    "monitor",
+    "withdraw",
     "abandon",
     "initdb",
     "simulate",
