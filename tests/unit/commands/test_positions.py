@@ -31,7 +31,7 @@ def read(tmp_path: Path, text: str, name: str = "positions.csv") -> list[Monitor
         ("ra,dec\n08 13 36.0,-20 06 00\n", [(123.4, -20.1, "monitor J081336.0-200600")]),
         ("ra,dec\n08h13m36s,-20d06m00s\n", [(123.4, -20.1, "monitor J081336.0-200600")]),
         ("ra_deg,dec_deg\n0.1,-00:30\n", [(0.1, -0.5, "monitor J000024.0-003000")]),
-        ("[[1, 2], [3.5, -4, \"five\"]]\n", [(1, 2, "monitor J000400.0+020000"), (3.5, -4, "five")]),
+        ('[[1, 2], [3.5, -4, "five"]]\n', [(1, 2, "monitor J000400.0+020000"), (3.5, -4, "five")]),
     ],
 )
 def test_files_of_text(tmp_path: Path, text: str, expected: list[tuple[float, float, str]]) -> None:
@@ -95,7 +95,10 @@ def test_units_of_a_votable(tmp_path: Path) -> None:
 
 
 def test_every_bad_line_is_named(tmp_path: Path) -> None:
-    text = "ra,dec,name\n1,2,good\n,5,\n3,95,high\n\n12:60:00,5,\n4,5,a\x07b\n12d30m00s,5,\nnan,1,\n6,7\n"
+    text = (
+        "ra,dec,name\n1,2,good\n,5,\n3,95,high\n\n12:60:00,5,\n4,5,a\x07b\n12d30m00s,5,\nnan,1,\n"
+        "6,7\n"
+    )
     with pytest.raises(ConfigError) as raised:
         read(tmp_path, text)
     lines = raised.value.message.splitlines()
