@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from trap_ops.commands.run import give_up_failed, run_dag
-from trap_ops.store import datasets, runs
+from trap_ops.store import datasets, run_requests
 from trap_ops.store.database import Store
 
 
@@ -30,6 +30,6 @@ def run_change(
     give_up_failed(console, store, dataset)
     with store.read() as connection:
         found = datasets.dataset_id(connection, dataset)
-        configuration, overrides = runs.usual_settings(connection, found)
+        configuration, overrides = run_requests.usual_settings(connection, found)
     usual = {"dataset": dataset, "configuration": configuration, "overrides": overrides}
     return run_dag(console, store, {**usual, **change}, verbose=verbose)

@@ -18,7 +18,7 @@ from trap_ops.export.wording import count, number
 from trap_ops.records.runs import MonitorPosition
 from trap_ops.science.monitoring import SAME_PLACE_ARCSEC, near, places
 from trap_ops.stages.removal import find_monitors
-from trap_ops.store import datasets, monitors, runs
+from trap_ops.store import datasets, monitors, run_requests, runs
 from trap_ops.store.database import Store
 
 
@@ -72,7 +72,7 @@ def run_add(arguments: argparse.Namespace) -> int:
     with store.read() as connection:
         dataset = datasets.dataset_id(connection, arguments.dataset)
         runs.check_free(connection, arguments.dataset)
-        begun = _begun(runs.unfinished_requests(connection, dataset))
+        begun = _begun(run_requests.unfinished_requests(connection, dataset))
         _refuse_doubles(positions, stand, monitors.monitors_of(connection, dataset), begun)
     console.print(f"{count(len(positions), 'position')} to add", highlight=False)
     change = {"monitor": [f"{p.ra_deg!r}, {p.dec_deg!r}, {p.name}" for p in positions]}
@@ -152,7 +152,7 @@ def run_remove(arguments: argparse.Namespace) -> int:
     with store.read() as connection:
         dataset = datasets.dataset_id(connection, arguments.dataset)
         runs.check_free(connection, arguments.dataset)
-        before = runs.unfinished_requests(connection, dataset)
+        before = run_requests.unfinished_requests(connection, dataset)
         found = find_monitors(connection, dataset, arguments.which, before)
         points = {item.id: item.points for item in monitors.monitored_fluxes(connection, dataset)}
     for item in found:

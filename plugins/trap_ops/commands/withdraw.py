@@ -21,7 +21,7 @@ from trap_ops.images.addresses import is_address
 from trap_ops.records.images import ImageRow
 from trap_ops.records.names import one_line
 from trap_ops.stages.removal import find_images, name_of
-from trap_ops.store import datasets, detections, images, runs
+from trap_ops.store import datasets, detections, images, run_requests, runs
 from trap_ops.store.database import Store
 
 _MAX_SHOWN = 20
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     with store.read() as connection:
         dataset = datasets.dataset_id(connection, arguments.dataset)
         runs.check_free(connection, arguments.dataset)
-        before = runs.unfinished_requests(connection, dataset)
+        before = run_requests.unfinished_requests(connection, dataset)
         begun = sorted({name for request in before for name in request["withdraw"]})
         if in_time:
             span = time_span(arguments.first, arguments.last)

@@ -30,7 +30,7 @@ from trap_ops.science.sky_regions import assign_regions
 from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
 from trap_ops.stages.fingerprint import fingerprint, versions
 from trap_ops.stages.removal import Removal, find_removal, name_of
-from trap_ops.store import datasets, images, monitors, regions, runs, withdrawal
+from trap_ops.store import datasets, images, monitors, regions, run_requests, runs, withdrawal
 from trap_ops.store.database import TURN_OF_PLANNING, Store
 from trap_ops.store.outcomes import (
     DONE,
@@ -178,7 +178,7 @@ def _known_files(connection: Connection, request: RunRequest, found: FoundFiles)
     with_planes = images.files_with_planes(connection, request.dataset) & set(found.paths)
     if not with_planes:
         return known
-    withdrawn = runs.withdrawn_images(connection, request.dataset)
+    withdrawn = run_requests.withdrawn_images(connection, request.dataset)
     return known - {
         path for path in with_planes if any(name.startswith(f"{path}[") for name in withdrawn)
     }

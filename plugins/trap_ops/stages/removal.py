@@ -15,7 +15,7 @@ from trap_ops.records.names import one_line
 from trap_ops.records.runs import RunRequest
 from trap_ops.science.coordinates import parse_position
 from trap_ops.science.monitoring import SAME_PLACE_ARCSEC, checked_position, near, places
-from trap_ops.store import datasets, images, monitors, runs
+from trap_ops.store import datasets, images, monitors, run_requests
 from trap_ops.store.monitors import Monitored
 
 
@@ -58,7 +58,7 @@ def find_removal(connection: Connection, request: RunRequest) -> Removal:
         msg = "a run adds images or takes something out of its dataset: make two runs of it"
         raise ConfigError(msg)
     dataset = datasets.dataset_id(connection, request.dataset)
-    before = runs.unfinished_requests(connection, dataset, request.run_key)
+    before = run_requests.unfinished_requests(connection, dataset, request.run_key)
     rows, gone = find_images(connection, dataset, request.withdraw, before)
     found = find_monitors(connection, dataset, request.remove_monitors, before)
     return Removal(rows, sorted({name_of(row) for row in rows} | set(gone)), found)
