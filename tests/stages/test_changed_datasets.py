@@ -27,6 +27,9 @@ from trap_ops.store.database import Store
 from trap_ops.store.schema import datasetlock, extractedsource, forcedfit, image, monitor
 from trap_ops.store.schema import run as run_table
 
+# A matter of seconds: not part of make test-fast.
+pytestmark = pytest.mark.slow
+
 CENTRE = MonitorPosition(123.01, 35.02, "near, the centre")
 EDGE = MonitorPosition(122.93, 34.97, "edge")
 FAR = MonitorPosition(200.0, -30.0, "far away")

@@ -283,6 +283,20 @@ def test_what_a_finished_run_took_out_is_no_longer_known(observatory: Observator
     assert checksum(observatory.store, "series") == observatory.run_all("clean", [images[::2]])
 
 
+def test_what_an_unfinished_run_took_out_is_known_until_another_finishes(
+    observatory: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [MadeImage(f"{n}.fits", n, HERE) for n in range(3)]
+    observatory.run("series", images)
+    for _ in range(2):
+        with pytest.raises(Died), dying(monkeypatch, 5, committed=True):
+            observatory.change("series", withdraw=["1.fits"], run_key="killed")
+        give_up(observatory.store, "killed")
+    observatory.change("series", monitor=[MonitorPosition(1.0, 1.0)])
+    with pytest.raises(ConfigError, match=r"the dataset has no image 1.fits"):
+        observatory.change("series", withdraw=["1.fits"])
+
+
 def test_names_that_mean_several_are_refused(observatory: Observatory) -> None:
     images = [MadeImage("m.fits", 1, HERE, directory=f"/{d}", copy_of="m.fits") for d in "ab"]
     position = MonitorPosition(10.0, 10.0, "twice")
