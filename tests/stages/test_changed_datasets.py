@@ -361,9 +361,14 @@ def test_a_verb_that_was_killed_is_simply_repeated(
     monkeypatch.setattr(local, "_note_failure", lambda *_: None)
     with pytest.raises(Died), dying(monkeypatch, moment, committed=True):
         verb(*words)
-    assert verb(*words) == 1
-    (key,) = re.findall(r"trap-manage abandon (\S+)`", capsys.readouterr().err)
-    assert verb("abandon", key) == 0
+    with store.read() as connection:
+        planned = connection.execute(select(datasetlock.c.run)).all()
+    # On PostgreSQL ids are taken in transactions of their own: the second is before the plan's.
+    assert planned or moment == 2
+    if planned:
+        assert verb(*words) == 1
+        (key,) = re.findall(r"trap-manage abandon (\S+)`", capsys.readouterr().err)
+        assert verb("abandon", key) == 0
     assert verb(*words) == 0
     assert checksum(store) == checksum(store, "undisturbed")
     # Now it is done, and no longer a repetition.
