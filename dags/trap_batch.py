@@ -136,7 +136,26 @@ with DAG(
             items={"type": "string"},
             title="Monitoring positions",
             description_md="Measured in every image, one a line: right ascension, declination and, "
-            "if you like, a name: `123.4 -20.1 my source` (degrees) or `08:13:36 -20:06:00`.",
+            "if you like, a name: `123.4 -20.1 my source` (degrees) or `08:13:36 -20:06:00`. "
+            "Images that the dataset has already are measured too.",
+            section="Advanced",
+        ),
+        "withdraw": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Images to withdraw",
+            description_md="Images to take out of the dataset, by path or base name, one a line; "
+            "the results are then those of a run that never had them. Leave *Images* empty.",
+            section="Advanced",
+        ),
+        "remove_monitors": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Monitoring positions to remove",
+            description_md="By name, id or position, one a line, with all that was measured there. "
+            "Leave *Images* empty.",
             section="Advanced",
         ),
     },

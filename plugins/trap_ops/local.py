@@ -39,6 +39,8 @@ def run(
     configuration: str = "auto",
     overrides: Mapping[str, Any] | None = None,
     monitor: Iterable[MonitorPosition] = (),
+    withdraw: Iterable[str | Path] = (),
+    remove_monitors: Iterable[str] = (),
     run_key: str | None = None,
     configurations: Path = CONFIGURATIONS,
     output_dir: Path = CHECKOUT / "var",
@@ -49,7 +51,8 @@ def run(
     Parameters
     ----------
     images : iterable of str or Path
-        Absolute paths of files or directories, globs, or addresses.
+        Absolute paths of files or directories, globs, or addresses. None if the run changes the
+        dataset in other ways only.
     dataset : str
         Name of the dataset; an existing one is continued.
     store_url : str
@@ -59,7 +62,11 @@ def run(
     overrides : mapping, optional
         ``{section: {key: value}}``.
     monitor : iterable of MonitorPosition
-        Positions to measure in every image.
+        Positions to measure in every image, also in those that the dataset has already.
+    withdraw : iterable of str or Path
+        Images to take out of the dataset, by path or base name.
+    remove_monitors : iterable of str
+        Monitoring positions to take out of it, by name, id or position.
     run_key : str, optional
         Key of the run; by default ``local__<UTC>``.
     configurations, output_dir : Path
@@ -86,6 +93,8 @@ def run(
         overrides=dict(overrides or {}),
         monitor=tuple(monitor),
         user=runs.current_user(),
+        withdraw=tuple(map(str, withdraw)),
+        remove_monitors=tuple(remove_monitors),
     )
     # The packages' own objects live on anyway: without them, looking for garbage costs a fifth.
     gc.freeze()

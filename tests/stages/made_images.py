@@ -35,7 +35,7 @@ from trap_ops.records.images import (
     NoiseModel,
     Plane,
 )
-from trap_ops.records.runs import MonitorPosition
+from trap_ops.records.runs import MonitorPosition, StageReport
 from trap_ops.records.sky import Requests
 from trap_ops.records.sources import Sources
 from trap_ops.science.coverage import make_coverage
@@ -184,6 +184,8 @@ class Observatory:
     images: dict[str, MadeImage] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     monitor: Sequence[MonitorPosition] = ()
+    # Paths of images whose files have gone before anything could be fitted in them.
+    gone: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         def replaced(module: Any, name: str, made: Any) -> None:
@@ -202,14 +204,18 @@ class Observatory:
     def run(self, dataset: str, images: Iterable[MadeImage], key: str | None = None) -> None:
         images = list(images)
         self.images |= {image.path: image for image in images}
-        local.run(
-            [image.path for image in images],
+        paths = [image.path for image in images]
+        self.change(dataset, images=paths, monitor=self.monitor, run_key=key)
+
+    def change(self, dataset: str, **options: Any) -> list[StageReport]:
+        """A run that adds positions, or takes something out, without new images."""
+        return local.run(
+            options.pop("images", ()),
             dataset,
             store_url=self.store.url.render_as_string(hide_password=False),
             overrides=self.settings,
-            monitor=self.monitor,
-            run_key=key,
             output_dir=self.directory,
+            **options,
         )
 
     def run_all(self, dataset: str, pieces: Iterable[Sequence[MadeImage]]) -> str:
@@ -259,6 +265,8 @@ class Observatory:
         return image.sources(), extraction, image.coverage()
 
     def _fit(self, _: StageContext, row: ImageRow, requests: Requests) -> ForcedMeasurements:
+        if row.path in self.gone:
+            raise ImageError(f"{row.path} has gone", reason="no such file", passing=True)
         return self.images[row.path].fit(requests)
 
 

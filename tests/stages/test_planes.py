@@ -152,3 +152,29 @@ def test_a_choice_that_was_not_made_is_explained(cubes: list[Path], tmp_path: Pa
     assert refused.reason == "several planes"
     assert "3 channels (0 to 2: 150 MHz to 154 MHz) and 2 Stokes planes (I, V)" in refused.message
     assert 'images.channels = "all" or a list like [0]' in refused.message
+
+
+def test_a_withdrawn_plane_can_be_added_again(
+    store: Store, cubes: list[Path], tmp_path: Path
+) -> None:
+    at = brightest(cubes)
+    run(store, cubes, "series", tmp_path, at)
+    before = checksum(store)
+    with store.read() as connection:
+        rows = images_of(connection, dataset_id(connection, "series"))
+    chosen = rows[3]
+    where = {"store_url": store.url.render_as_string(hide_password=False), "output_dir": tmp_path}
+    plane = chosen.plane.name_in(chosen.path)
+    local.run([], "series", overrides=SETTINGS, withdraw=[plane], **where)
+    with store.read() as connection:
+        left = images_of(connection, dataset_id(connection, "series"))
+    assert [row.id for row in left] == [row.id for row in rows if row is not chosen]
+    assert checksum(store) != before
+    local.run(cubes, "series", overrides=SETTINGS, **where)
+    assert checksum(store) == before
+    local.run([], "series", overrides=SETTINGS, withdraw=[chosen.file_name], **where)
+    with store.read() as connection:
+        left = images_of(connection, dataset_id(connection, "series"))
+    assert {row.path for row in left} == {row.path for row in rows} - {chosen.path}
+    local.run(cubes, "series", overrides=SETTINGS, **where)
+    assert checksum(store) == before

@@ -103,7 +103,10 @@ def test_every_task_says_what_to_do_when_it_is_red(dag: dict) -> None:
 def test_form_offers_every_configuration(dag: dict) -> None:
     files = sorted(path.stem for path in (ROOT / "include" / "configs").glob("*.toml"))
     assert dag["schemas"]["configuration"]["enum"] == ["auto", *files]
-    assert set(dag["schemas"]) == {"images", "dataset", "configuration", "overrides", "monitor"}
+    assert set(dag["schemas"]) == {
+        "images", "dataset", "configuration", "overrides", "monitor", "withdraw",
+        "remove_monitors",
+    }  # fmt: skip
     for name, schema in dag["schemas"].items():
         assert schema.get("title"), name
         assert schema.get("description_md"), name

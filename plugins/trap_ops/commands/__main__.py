@@ -24,6 +24,8 @@ VERBS = (
     "checksum",
     "check",
     "debug",
+    "monitor",
+    "withdraw",
     "abandon",
     "deldataset",
     "initdb",

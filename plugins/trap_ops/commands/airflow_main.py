@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import atexit
 import gc
+import json
+import os
 import sys
+from pathlib import Path
 
 # The default is (700, 10, 10): new objects until the first look, and looks until the wider ones.
 _THRESHOLDS = (50_000, 20, 100)
@@ -25,6 +28,12 @@ def main() -> None:
     airflow_main()
 
 
+def _words() -> list[str]:
+    """The words of the command: given, or in a file where they may be too long to be given."""
+    path = os.environ.pop("TRAP_WORDS_FILE", "")
+    return sys.argv[1:] if not path else json.loads(Path(path).read_text(encoding="utf-8"))
+
+
 if __name__ == "__main__":
-    sys.argv[0] = "airflow"
+    sys.argv[:] = ["airflow", *_words()]
     main()

@@ -18,6 +18,8 @@ from trap_ops.commands.environment import (
 
 # How long Airflow may take to end a task that is to stop.
 _GRACE_S = 10.0
+# Linux takes no word of 128 kB or more: a thousand images or positions are more.
+_MAX_WORD_BYTES = 100_000
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,15 @@ def run_airflow(
     prepare_airflow(environment)
     logs = var_dir() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=logs, prefix=".tasks-") as results:
+    with (
+        tempfile.NamedTemporaryFile(dir=logs, prefix=".tasks-") as results,
+        tempfile.NamedTemporaryFile("w", dir=logs, prefix=".words-", suffix=".json") as long_words,
+    ):
+        if max(len(word.encode()) for word in words) > _MAX_WORD_BYTES:
+            json.dump(list(words), long_words)
+            long_words.flush()
+            environment["TRAP_WORDS_FILE"] = long_words.name
+            words = ()
         environment["TRAP_RESULT_FILE"] = results.name
         output = log.open("w") if log is not None else None
         try:

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 import tomllib
+from collections.abc import Mapping
 from datetime import date
 from datetime import time as time_of_day
 from pathlib import Path
@@ -17,7 +18,7 @@ from rich.console import Console
 
 from trap_ops.commands.airflow_process import Finished, Interrupted, TaskResult, run_airflow
 from trap_ops.commands.environment import CONFIGURATIONS, store_url, var_dir
-from trap_ops.commands.summary import make_console, print_summary, read_truth
+from trap_ops.commands.summary import Truth, make_console, print_summary, read_truth
 from trap_ops.config.load import AUTO, named_file
 from trap_ops.errors import STOPPED, ConfigError, StoreError, TrapError
 from trap_ops.images.discovery import absolute_input
@@ -36,8 +37,9 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
         "run",
         help="run the pipeline on images",
         description="Run the DAG trap_batch on images in one process: no server, no broker. The "
-        "first error ends it, with exit status 1. A dataset that exists is continued; an earlier "
-        "run of yours that failed on it is given up.",
+        "first error ends it, with exit status 1. A dataset that exists is continued: images that "
+        "it lacks are added, late ones put in their place in time, as if they had been there from "
+        "the start. An earlier run of yours that failed on it is given up.",
     )
     parser.add_argument(
         "images", nargs="+", help="image files, directories, globs or addresses (s3://, https://)"
@@ -77,25 +79,55 @@ def run(arguments: argparse.Namespace) -> int:
         "overrides": parse_settings(arguments.set),
         "monitor": arguments.monitor,
     }
-    console = make_console()
-    log = None if arguments.verbose else _log_file(arguments.dataset)
     store = Store(store_url())
-    console.print(f"Dataset {arguments.dataset!r}: results in {store.safe_url}", highlight=False)
+    console = make_console()
+    give_up_failed(console, store, arguments.dataset)
+    return run_dag(console, store, conf, truth, verbose=arguments.verbose)
+
+
+def run_dag(
+    console: Console,
+    store: Store,
+    conf: Mapping[str, Any],
+    truth: Truth | None = None,
+    *,
+    verbose: bool,
+) -> int:
+    """Run the DAG with these parameters, show its progress and what it found.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    store : Store
+    conf : mapping
+        Parameters of the DAG.
+    truth : Truth, optional
+        Of a simulated series.
+    verbose : bool
+        Show Airflow's own output in place of the progress.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    dataset = conf["dataset"]
+    log = None if verbose else _log_file(dataset)
+    console.print(f"Dataset {dataset!r}: results in {store.safe_url}", highlight=False)
     if log is not None:
         console.print(f"Log: {log}", highlight=False)
-    _give_up_failed(console, store, arguments.dataset)
     progress = Progress(console, store)
     try:
         finished = run_airflow(
             ["dags", "test", DAG, "-c", json.dumps(conf, default=_iso)],
             log=log,
-            watch=None if arguments.verbose else progress.show,
+            watch=None if verbose else progress.show,
         )
     except Interrupted as stop:
         if stop.run:
             _explain_stop(store, stop.run)
         raise
-    if not arguments.verbose:
+    if not verbose:
         progress.show(finished.tasks)
     if finished.status != 0 or not finished.tasks or finished.error:
         _explain(finished, log)
@@ -187,7 +219,7 @@ def _log_file(dataset: str) -> Path:
     return path
 
 
-def _give_up_failed(console: Console, store: Store, dataset: str) -> None:
+def give_up_failed(console: Console, store: Store, dataset: str) -> None:
     """Give up the user's own failed run on a dataset: this one goes on in its place."""
     try:
         store.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -113,6 +114,9 @@ def facts(contents: Contents, written: datetime) -> list[Fact]:
         "Report written": [f"{wording.utc(written)} UTC"],
         "Configuration": [_configuration(contents)],
         "Images asked for": [str(item) for item in request.get("images", [])],
+        "Images withdrawn": _first([str(item) for item in request.get("withdraw", [])]),
+        "Positions added": _first([_position(item) for item in request.get("monitor", [])]),
+        "Positions removed": _first([str(item) for item in request.get("remove_monitors", [])]),
         "Images span": [_span(contents)] if contents.images else [],
         "Bands": [
             f"{wording.frequency(band.central_hz)} ({wording.frequency(band.low_hz)} to "
@@ -121,6 +125,16 @@ def facts(contents: Contents, written: datetime) -> list[Fact]:
         ],
     }
     return [Fact(name, values) for name, values in lines.items() if values]
+
+
+def _first(items: Sequence[str], number: int = 20) -> list[str]:
+    """Return the first of many, and how many more there are."""
+    more = [f"and {len(items) - number} more"] if len(items) > number else []
+    return [*items[:number], *more]
+
+
+def _position(asked: Mapping[str, Any]) -> str:
+    return f"{asked['ra_deg']:.6f} {asked['dec_deg']:+.6f} {asked['name']}".strip()
 
 
 def _state(contents: Contents) -> str:

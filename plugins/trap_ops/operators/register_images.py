@@ -31,8 +31,9 @@ logger = logging.getLogger(__name__)
 class RegisterImagesOperator(BaseOperator):
     """Find the images that the parameters name, read their headers, and plan the run.
 
-    Reads the DAG's parameters ``images``, ``dataset``, ``configuration``, ``overrides`` and
-    ``monitor``. Returns batches of image ids for measure_quality.
+    Reads the DAG's parameters ``images``, ``dataset``, ``configuration``, ``overrides``,
+    ``monitor``, ``withdraw`` and ``remove_monitors``. Returns batches of image ids for
+    measure_quality.
     """
 
     stage: ClassVar[str] = "register_images"
@@ -56,6 +57,8 @@ class RegisterImagesOperator(BaseOperator):
                 configuration=str(params["configuration"]),
                 overrides=dict(params["overrides"] or {}),
                 monitor=tuple(parse_position(text) for text in params["monitor"] or ()),
+                withdraw=tuple(params["withdraw"] or ()),
+                remove_monitors=tuple(params["remove_monitors"] or ()),
                 user=runs.current_user() if in_one_process() else _triggered_by(context),
             )
             try:

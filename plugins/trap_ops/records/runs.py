@@ -38,8 +38,13 @@ class RunRequest:
     overrides : dict
         ``{section: {key: value}}``.
     monitor : tuple of MonitorPosition
+        Positions to add.
     user : str
         Who asked.
+    withdraw : tuple of str
+        Images to take out of the dataset: paths, or names that only one image has.
+    remove_monitors : tuple of str
+        Monitoring positions to take out of it: names, ids or positions.
     """
 
     run_key: str
@@ -49,6 +54,8 @@ class RunRequest:
     overrides: dict[str, Any] = field(default_factory=dict)
     monitor: tuple[MonitorPosition, ...] = ()
     user: str = ""
+    withdraw: tuple[str, ...] = ()
+    remove_monitors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import numpy.typing as npt
 
@@ -86,16 +88,18 @@ def parse_position(text: str) -> MonitorPosition:
     ConfigError
         If it cannot be read.
     """
-    words = text.replace(",", " ").split(maxsplit=2)
+    # A comma in the name is part of it.
+    words = re.match(r"\s*([^\s,]+)[\s,]+([^\s,]+)(?:\s*,\s*|\s+|$)(.*)", text, re.DOTALL)
+    ra_word, dec_word, name = words.groups() if words else ("", "", "")
     try:
-        ra, dec = _angle(words[0], hours=":" in words[0]), _angle(words[1], hours=False)
-    except (IndexError, ValueError) as error:
+        ra, dec = _angle(ra_word, hours=":" in ra_word), _angle(dec_word, hours=False)
+    except ValueError as error:
         msg = (
             f"position {text!r} cannot be read: write right ascension, declination and, "
             "if you like, a name, e.g. '123.4 -20.1 my source' or '08:13:36 -20:06:00'"
         )
         raise ConfigError(msg, text=text) from error
-    return MonitorPosition(ra, dec, words[2].strip() if len(words) > 2 else "")
+    return MonitorPosition(ra, dec, name.strip())
 
 
 def _angle(word: str, *, hours: bool) -> float:

@@ -23,7 +23,7 @@ from trap_ops.science.duplicates import same_observations
 from trap_ops.science.image_checks import CHECKS, RMS_HISTORY, Circumstances, judge, verdict_of
 from trap_ops.science.theoretical_noise import lofar_noise_jy, radiometer_noise_jy
 from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
-from trap_ops.store import detections, forced_fits, images, sky_sources
+from trap_ops.store import images, withdrawal
 from trap_ops.store.outcomes import (
     ACCEPTED,
     DONE,
@@ -281,10 +281,6 @@ def _withdraw(connection: Connection, dataset: int, rejected: Sequence[int]) -> 
         return
     if any(extracted[image_id][0] == DONE for image_id in before):
         logger.info("not all images that were used are accepted any more: association begins anew")
-        sky_sources.wipe(connection, dataset)
-        forget_outcomes(connection, dataset, "associate")
-        forced_fits.delete_requests(connection, before)
-        detections.delete_measurements(connection, before)
-        images.forget_noise(connection, before)
+        withdrawal.undo_images(connection, dataset, before)
     for stage_name in ("extract_sources", "fit_forced"):
         forget_outcomes(connection, dataset, stage_name, before)

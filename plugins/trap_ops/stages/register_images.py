@@ -14,21 +14,23 @@ from sqlalchemy import Connection
 
 from trap_ops.config.load import load_configuration
 from trap_ops.config.model import Configuration, ImagesConfig
-from trap_ops.errors import ConfigError, ImageError
+from trap_ops.errors import ImageError
 from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.images.addresses import kept_input
-from trap_ops.images.discovery import find_files
+from trap_ops.images.discovery import FoundFiles, find_files
 from trap_ops.images.reading import RulesOf, read_headers
 from trap_ops.records.images import Geometry, ImageFile, ImageRow, Region
 from trap_ops.records.names import check_name, shown_path
 from trap_ops.records.runs import MonitorPosition, RunRecord, RunRequest, StageReport
 from trap_ops.science.bands import assign_bands
-from trap_ops.science.coordinates import sexagesimal_name, unit_vectors, wrap_ra
+from trap_ops.science.coordinates import unit_vectors
 from trap_ops.science.geometry import geometry
+from trap_ops.science.monitoring import checked_position
 from trap_ops.science.sky_regions import assign_regions
 from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
 from trap_ops.stages.fingerprint import fingerprint, versions
-from trap_ops.store import datasets, images, monitors, regions, runs
+from trap_ops.stages.removal import Removal, find_removal, name_of
+from trap_ops.store import datasets, images, monitors, regions, run_requests, runs, withdrawal
 from trap_ops.store.database import TURN_OF_PLANNING, Store
 from trap_ops.store.outcomes import (
     DONE,
@@ -100,15 +102,23 @@ def register_images(
     """
     check_name(request.dataset, "a dataset")
     store.prepare()
+    with store.read() as connection:
+        removal = find_removal(connection, request)
     # What counts as an image file must be known before any header, so before "auto" can choose.
     named = "default" if request.configuration == "auto" else request.configuration
     first = load_configuration(configurations, named, request.overrides)[1].images
     access = access.below(first.data_roots)
-    found = find_files(request.images, first.suffixes, first.data_roots, access)
+    found = FoundFiles((), ())
+    if request.images or not _changes_only(store, request):
+        found = find_files(request.images, first.suffixes, first.data_roots, access)
     # From here on nothing secret is in it: it is kept with the run, and shown in its report.
-    request = replace(request, images=tuple(map(kept_input, request.images)))
+    request = replace(
+        request,
+        images=tuple(map(kept_input, request.images)),
+        withdraw=tuple(removal.image_names),
+    )
     with store.read() as connection:
-        known = images.known_paths_of(connection, request.dataset)
+        known = _known_files(connection, request, found)
         telescopes = images.telescopes_of(connection, request.dataset)
     headers = _read_headers(
         [path for path in found.paths if path not in known],
@@ -122,19 +132,56 @@ def register_images(
         request.overrides,
         telescopes | {item.telescope for item in headers.good},
     )
-    positions = [_checked(position) for position in request.monitor]
+    positions = [checked_position(position) for position in request.monitor]
     record = _plan(store, request, name, configuration, trying=debugging)
     context = StageContext(store, record, output_dir, debugging, access)
     with stage(context, STAGE) as timer:
-        _save(context, headers, positions)
+        registered = _save(context, headers, positions, removal)
         for path, error in headers.bad:
             logger.warning("%s rejected: %s", path, error)
         waiting, measured = _by_measured(context)
         plan_batches(context, timer, waiting, measured)
-        timer.count("images registered", len(headers.good))
-        timer.count("images known already", sum(path in known for path in found.paths))
+        timer.count("images registered", registered)
+        known_already = sum(path in known for path in found.paths) + len(headers.good) - registered
+        timer.count("images known already", known_already)
         timer.count("files rejected", len(headers.bad))
+        for what, number in (
+            ("images withdrawn", len(removal.images)),
+            ("monitoring positions removed", len(removal.monitors)),
+        ):
+            if number:
+                timer.count(what, number)
     return record, timer.report()
+
+
+def _changes_only(store: Store, request: RunRequest) -> bool:
+    """Whether no images are asked for because the run changes a dataset in other ways.
+
+    Raises
+    ------
+    StoreError
+        If there is no such dataset.
+    """
+    if not (request.monitor or request.withdraw or request.remove_monitors):
+        return False
+    with store.read() as connection:
+        datasets.dataset_id(connection, request.dataset)
+    return True
+
+
+def _known_files(connection: Connection, request: RunRequest, found: FoundFiles) -> set[str]:
+    """Files that need not be read, because all their images are in the dataset.
+
+    One of which a plane was withdrawn is read again; :func:`_save` leaves out what is known of it.
+    """
+    known = images.known_paths_of(connection, request.dataset)
+    with_planes = images.files_with_planes(connection, request.dataset) & set(found.paths)
+    if not with_planes:
+        return known
+    withdrawn = run_requests.withdrawn_images(connection, request.dataset)
+    return known - {
+        path for path in with_planes if any(name.startswith(f"{path}[") for name in withdrawn)
+    }
 
 
 def _rules_of(configurations: Path, request: RunRequest) -> RulesOf:
@@ -160,21 +207,6 @@ def _read_headers(paths: Sequence[str], rules_of: RulesOf, access: Access) -> _H
         key=lambda f: (f.start, f.freq_eff_hz, f.stokes, f.file_name, f.header_sha256)
     )
     return headers
-
-
-def _checked(position: MonitorPosition) -> MonitorPosition:
-    """Return a monitoring position that is on the sky, wrapped and well named."""
-    ra, dec = position.ra_deg, position.dec_deg
-    if not (-360.0 <= ra <= 360.0 and -90.0 <= dec <= 90.0):
-        msg = (
-            f"monitoring position ({ra}, {dec}) is not on the sky: right ascension must be in "
-            "-360..360 and declination in -90..90 degrees"
-        )
-        raise ConfigError(msg, ra_deg=ra, dec_deg=dec)
-    wrapped = float(wrap_ra(ra))
-    name = position.name or f"monitor {sexagesimal_name(wrapped, dec)}"
-    check_name(name, f"the monitoring position ({ra}, {dec})")
-    return MonitorPosition(wrapped, dec, name)
 
 
 def _plan(
@@ -205,36 +237,54 @@ def _plan(
     return record
 
 
-def _save(context: StageContext, headers: _Headers, positions: list[MonitorPosition]) -> None:
-    """Write images with bands and regions, and what became of every file, in one transaction."""
+def _save(
+    context: StageContext,
+    headers: _Headers,
+    positions: list[MonitorPosition],
+    removal: Removal,
+) -> int:
+    """Write what the dataset has from now on, and what became of every file, in one transaction.
+
+    That is images with bands and regions, and monitoring positions. What is to go goes first.
+    Return the number of new images.
+    """
     started = time.perf_counter()
     store, record = context.store, context.run
-    shapes = [geometry(file) for file in headers.good]
+    measured = [(file, geometry(file)) for file in headers.good]
     with store.write() as connection:
+        withdrawal.delete_monitors(connection, [item.id for item in removal.monitors])
+        if removal.images:
+            gone = [row.id for row in removal.images]
+            withdrawal.delete_images(connection, record.dataset, gone)
         existing = images.images_of(connection, record.dataset)
-        if existing and headers.good and headers.good[0].start <= existing[-1].start:
+        known = {name_of(row) for row in existing}
+        new = [pair for pair in measured if pair[0].plane.name_in(pair[0].path) not in known]
+        good, shapes = [file for file, _ in new], [shape for _, shape in new]
+        late = existing and good and good[0].start <= existing[-1].start
+        if late or removal.images:
             # Bands and regions follow from the images in time order, never from arrival (D18).
             logger.info(
-                "not all images are later than those of the dataset: it is gone through anew"
+                "images are withdrawn, or not later than those of the dataset: it is gone through "
+                "anew"
             )
-            places = _place_all(context, connection, existing, headers.good, shapes)
+            places = _place_all(context, connection, existing, good, shapes)
             forget_outcomes(connection, record.dataset, "associate")
         else:
-            places = _place(context, connection, headers.good, shapes, afresh=False)
+            places = _place(context, connection, good, shapes, afresh=False)
         ids = images.insert_images(
             store,
             connection,
             record.dataset,
             [
                 (file, shape, place.band, place.region)
-                for file, shape, place in zip(headers.good, shapes, places, strict=True)
+                for file, shape, place in zip(good, shapes, places, strict=True)
             ],
         )
         monitors.insert_monitors(store, connection, record.dataset, positions)
         seconds = (time.perf_counter() - started) / max(len(ids) + len(headers.bad), 1)
         outcomes = [
             Outcome(STAGE, str(i), i, DONE, file.header_sha256, seconds=seconds)
-            for i, file in zip(ids, headers.good, strict=True)
+            for i, file in zip(ids, good, strict=True)
         ]
         outcomes += [
             Outcome(
@@ -252,6 +302,7 @@ def _save(context: StageContext, headers: _Headers, positions: list[MonitorPosit
         # What an earlier run could not use stands in that run's report; it may be mended by now.
         forget_files(connection, record.dataset)
         save_outcomes(connection, record.dataset, record.id, outcomes)
+    return len(ids)
 
 
 def _place_all(

@@ -123,6 +123,17 @@ def known_paths_of(connection: Connection, dataset_name: str) -> set[str]:
     return {_path(url, Plane.parse(plane)) for url, plane in connection.execute(query)}
 
 
+def files_with_planes(connection: Connection, dataset_name: str) -> set[str]:
+    """Paths of the files of a dataset of which an image is a part; none if there is no dataset."""
+    query = (
+        select(image.c.url, image.c.plane)
+        .join(dataset)
+        .where(dataset.c.description == dataset_name, image.c.plane != "")
+    )
+    planes = ((url, Plane.parse(plane)) for url, plane in connection.execute(query))
+    return {_path(url, plane) for url, plane in planes if plane.label}
+
+
 def telescopes_of(connection: Connection, dataset_name: str) -> set[str]:
     """TELESCOP of the images that a dataset has."""
     query = select(image.c.telescope).join(dataset).where(dataset.c.description == dataset_name)

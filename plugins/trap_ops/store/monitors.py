@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from trap_ops.records.runs import MonitorPosition
 from trap_ops.records.sky import FITTED, LinkType
@@ -51,6 +53,106 @@ def insert_monitors(
             "name": [name for _, _, name in new],
         },
     )
+
+
+@dataclass(frozen=True)
+class Monitored(MonitorPosition):
+    """A monitoring position of a dataset."""
+
+    id: int = 0
+
+    @property
+    def shown(self) -> str:
+        """Name, id and position for people."""
+        return f"{self.name!r} (id {self.id}, {self.ra_deg:.6f} {self.dec_deg:+.6f})"
+
+
+@dataclass(frozen=True)
+class MonitoredFluxes(Monitored):
+    """A monitoring position, and what was measured there so far.
+
+    Attributes
+    ----------
+    source : int or None
+        Id of its sky source; None before the first fit.
+    points : int
+        Fits in its light curve.
+    missing : int
+        Images in which it could not be measured, or is not yet.
+    last : datetime or None
+        Start of the latest image with a fit; of several that start together, the last in canonical
+        order.
+    flux_jy, flux_err_jy : float or None
+        The fit there.
+    """
+
+    source: int | None = None
+    points: int = 0
+    missing: int = 0
+    last: datetime | None = None
+    flux_jy: float | None = None
+    flux_err_jy: float | None = None
+
+
+def monitors_of(connection: Connection, dataset_id: int) -> list[Monitored]:
+    """Monitoring positions of a dataset, the first one first."""
+    rows = connection.execute(
+        select(monitor).where(monitor.c.dataset == dataset_id).order_by(monitor.c.id)
+    )
+    return [Monitored(row.ra, row.decl, row.name or "", row.id) for row in rows]
+
+
+def monitored_fluxes(connection: Connection, dataset_id: int) -> list[MonitoredFluxes]:
+    """Monitoring positions of a dataset with their latest fluxes, the first position first."""
+    mine = forcedfit.c.dataset == dataset_id
+    counted = (
+        select(
+            forcedfit.c.monitor,
+            func.count(forcedfit.c.xtrsrc).label("points"),
+            (func.count() - func.count(forcedfit.c.xtrsrc)).label("missing"),
+        )
+        .where(mine, forcedfit.c.monitor.is_not(None))
+        .group_by(forcedfit.c.monitor)
+        .subquery()
+    )
+    order = (image.c.taustart_ts, image.c.freq_eff, image.c.stokes, image.c.file_name)
+    ranked = (
+        select(
+            forcedfit.c.monitor,
+            image.c.taustart_ts,
+            extractedsource.c.f_int,
+            extractedsource.c.f_int_err,
+            func.row_number()
+            .over(
+                partition_by=forcedfit.c.monitor,
+                order_by=[column.desc() for column in (*order, image.c.content_sha256)],
+            )
+            .label("place"),
+        )
+        .join(extractedsource, extractedsource.c.id == forcedfit.c.xtrsrc)
+        .join(image, image.c.id == extractedsource.c.image)
+        .where(mine, forcedfit.c.monitor.is_not(None))
+        .subquery()
+    )
+    query = (
+        select(
+            monitor.c.ra.label("ra_deg"),
+            monitor.c.decl.label("dec_deg"),
+            func.coalesce(monitor.c.name, "").label("name"),
+            monitor.c.id,
+            monitor.c.runcat.label("source"),
+            func.coalesce(counted.c.points, 0).label("points"),
+            func.coalesce(counted.c.missing, 0).label("missing"),
+            ranked.c.taustart_ts.label("last"),
+            ranked.c.f_int.label("flux_jy"),
+            ranked.c.f_int_err.label("flux_err_jy"),
+        )
+        .outerjoin(counted, counted.c.monitor == monitor.c.id)
+        .outerjoin(ranked, (ranked.c.monitor == monitor.c.id) & (ranked.c.place == 1))
+        .where(monitor.c.dataset == dataset_id)
+        .order_by(monitor.c.id)
+    )
+    return [MonitoredFluxes(**row) for row in connection.execute(query).mappings()]
 
 
 def link_fits(store: Store, connection: Connection, dataset_id: int) -> int:

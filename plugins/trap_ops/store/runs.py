@@ -280,20 +280,23 @@ def give_up_own_failure(connection: Connection, dataset_name: str) -> LockHolder
         The run that was given up.
     """
     holder = lock_holder(connection, dataset_name)
-    own = (current_user(), hostname())
-    if (
-        holder is None
-        or holder.state != FAILED
-        or not holder.requested_by
-        or (holder.requested_by, holder.host) != own
-    ):
-        return None
-    begun = select(func.count()).select_from(stagerun)
-    open_ones = begun.where(stagerun.c.run == holder.id, stagerun.c.finished_ts.is_(None))
-    if connection.execute(open_ones).scalar_one() > 1:
+    if holder is None or not _is_own_failure(connection, holder):
         return None
     give_up(connection, holder, f"given up for another run, after it had failed: {holder.message}")
     return holder
+
+
+def _is_own_failure(connection: Connection, holder: LockHolder) -> bool:
+    own = (current_user(), hostname())
+    if (
+        holder.state != FAILED
+        or not holder.requested_by
+        or (holder.requested_by, holder.host) != own
+    ):
+        return False
+    begun = select(func.count()).select_from(stagerun)
+    open_ones = begun.where(stagerun.c.run == holder.id, stagerun.c.finished_ts.is_(None))
+    return connection.execute(open_ones).scalar_one() <= 1
 
 
 # What somebody who needs the dataset can do about its holder, by the holder's state.
@@ -321,7 +324,24 @@ def take_lock(connection: Connection, record: RunIdentity) -> None:
         return
     if holder.id == record.id:
         return
-    raise StoreError(held_by(holder), holder=holder.key, age_min=holder.age_min)
+    raise _in_use(holder)
+
+
+def check_free(connection: Connection, dataset_name: str) -> None:
+    """Check that no run has a dataset, but one that :func:`give_up_own_failure` would give up.
+
+    Raises
+    ------
+    StoreError
+        As :func:`take_lock`.
+    """
+    holder = lock_holder(connection, dataset_name)
+    if holder is not None and not _is_own_failure(connection, holder):
+        raise _in_use(holder)
+
+
+def _in_use(holder: LockHolder) -> StoreError:
+    return StoreError(held_by(holder), holder=holder.key, age_min=holder.age_min)
 
 
 def held_by(holder: LockHolder) -> str:

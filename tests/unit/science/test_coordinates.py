@@ -206,6 +206,9 @@ def test_inflation_broadcasts_and_keeps_nan() -> None:
         ("08:13:36 -20:06:00", MonitorPosition(123.4, -20.1)),
         ("0:0:36 -00:30", MonitorPosition(0.15, -0.5)),
         ("12:30 +0:30:00 x", MonitorPosition(187.5, 0.5, "x")),
+        ("123.4, -20.1, a, b", MonitorPosition(123.4, -20.1, "a, b")),
+        ("123.4 -20.1 a,  b", MonitorPosition(123.4, -20.1, "a,  b")),
+        ("123.4 , -20.1, , c", MonitorPosition(123.4, -20.1, ", c")),
         ("1e2 0", MonitorPosition(100.0, 0.0)),
     ],
 )
