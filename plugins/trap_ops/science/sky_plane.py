@@ -90,6 +90,8 @@ def to_sky(
     on_sky = np.isfinite(jacobian).all(axis=(1, 2)) & np.isfinite(ra + dec)
     shape = np.where(on_sky[:, None, None], shape, np.eye(2))
     values, vectors = np.linalg.eigh(shape)
+    # What rounding leaves of an axis without length.
+    values = np.where(values > 1e-12 * values[:, 1:], values, 0.0)
     half = np.sqrt(np.maximum(values, 0.0)) * (FWHM_PER_SIGMA / 2.0 * 3600.0)
     # Twice: the remainder of a hair below zero is 180 itself.
     angle = np.degrees(np.arctan2(vectors[:, 0, 1], vectors[:, 1, 1])) % 180.0 % 180.0

@@ -50,6 +50,13 @@ def test_errors_of_axes_and_angles_are_their_scatter_on_the_sky() -> None:
             pull = (value - np.median(value)) / error
             # 972 values: 2.3 per cent; four sigma, and a per cent for what is not linear.
             assert pull.std() == pytest.approx(1.0, abs=0.1), (prefix, name)
+    points = blind_sources(measure(*faint(1, 20.0), force_beam=False), wcs, BEAM, 0.0, 0.0)
+    for name in ("semimajor", "semiminor"):
+        size = vars(points)[f"deconvolved_{name}_arcsec"]
+        assert ((size == 0.0) | (size > 0.05)).all()
+        assert 5 < (size == 0.0).sum() < 81
+        error = vars(points)[f"deconvolved_{name}_err_arcsec"]
+        np.testing.assert_array_equal(np.isnan(error), size == 0.0)
     held = measure(*faint(1, 60.0, shape))
     assert np.isnan(blind_sources(held, wcs, BEAM, 0.0, 0.0).semimajor_err_arcsec).all()
 
