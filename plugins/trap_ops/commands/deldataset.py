@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from trap_ops.commands.confirmation import add_yes
 from trap_ops.commands.environment import store_url
 from trap_ops.errors import ConfigError
 from trap_ops.export.wording import count
@@ -40,7 +41,7 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
         "datasets and all files (images, reports, exports) stay. There is no way back.",
     )
     parser.add_argument("dataset", help="name of the dataset")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    add_yes(parser)
     parser.set_defaults(run=run)
 
 

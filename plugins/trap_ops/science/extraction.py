@@ -81,11 +81,11 @@ class Extraction:
 class _Search:
     """Where significant pixels are, and the noise that says so.
 
-    The thresholds of islands are in units of the rms before it is divided by ``cell_bias``.
+    The thresholds of islands are in units of the rms before it is divided by ``rms_factor``.
     """
 
     grid: NoiseGrid
-    cell_bias: float
+    rms_factor: float
     islands: Islands
     correlation: Autocorrelation
     detection_sigma: float
@@ -183,7 +183,7 @@ def _search(
     factor = cell_bias(correlation, grid.step_x * grid.step_y)
     return _Search(
         grid=replace(grid, rms=grid.rms / factor),
-        cell_bias=factor,
+        rms_factor=factor,
         islands=replace(islands, snr=islands.snr * factor),
         correlation=correlation,
         detection_sigma=detection,
@@ -207,11 +207,11 @@ def _thresholds(
 def _negated(search: _Search, data: Image, mask: Mask | None, config: ExtractionConfig) -> _Search:
     """The same search of the negative image; noise and thresholds stay."""
     grid = replace(search.grid, background=-search.grid.background)
-    before = replace(grid, rms=grid.rms * search.cell_bias)
+    before = replace(grid, rms=grid.rms * search.rms_factor)
     islands = _islands(
         -data, mask, before, search.detection_sigma, search.analysis_sigma, config.connectivity
     )
-    islands = replace(islands, snr=islands.snr * search.cell_bias)
+    islands = replace(islands, snr=islands.snr * search.rms_factor)
     return replace(search, grid=grid, islands=islands)
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, or_, select, update
 
-from trap_ops.errors import StoreError
 from trap_ops.store.database import TURN_OF_PLANNING, Store
 from trap_ops.store.datasets import dataset_id
-from trap_ops.store.runs import held_by, lock_holder
+from trap_ops.store.runs import in_use, lock_holder
 from trap_ops.store.schema import (
     assocskyrgn,
     assocxtrsource,
@@ -118,7 +117,7 @@ def refuse_if_held(connection: Connection, name: str) -> None:
     """
     holder = lock_holder(connection, name)
     if holder is not None:
-        raise StoreError(held_by(holder), holder=holder.key)
+        raise in_use(holder)
 
 
 def _untie(connection: Connection, number: int) -> None:

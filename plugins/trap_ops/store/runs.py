@@ -324,7 +324,7 @@ def take_lock(connection: Connection, record: RunIdentity) -> None:
         return
     if holder.id == record.id:
         return
-    raise _in_use(holder)
+    raise in_use(holder)
 
 
 def check_free(connection: Connection, dataset_name: str) -> None:
@@ -337,21 +337,18 @@ def check_free(connection: Connection, dataset_name: str) -> None:
     """
     holder = lock_holder(connection, dataset_name)
     if holder is not None and not _is_own_failure(connection, holder):
-        raise _in_use(holder)
+        raise in_use(holder)
 
 
-def _in_use(holder: LockHolder) -> StoreError:
-    return StoreError(held_by(holder), holder=holder.key, age_min=holder.age_min)
-
-
-def held_by(holder: LockHolder) -> str:
-    """Say who has a dataset, and what somebody who needs it can do."""
-    return (
+def in_use(holder: LockHolder) -> StoreError:
+    """Return an error that says who has a dataset, and what somebody who needs it can do."""
+    msg = (
         f"dataset {holder.dataset_name!r} is in use by run {holder.key!r} of "
         f"{holder.requested_by or 'an unknown user'} on {holder.host} ({holder.state}, since "
         f"{holder.age_min:.0f} min): {_WHAT_TO_DO[holder.state]} with "
         f"`trap-manage abandon {holder.key}`"
     )
+    return StoreError(msg, holder=holder.key, age_min=holder.age_min)
 
 
 def give_up(connection: Connection, found: RunIdentity, message: str) -> bool:
