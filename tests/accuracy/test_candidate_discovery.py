@@ -22,7 +22,7 @@ from trap_ops.science.blends import look_around
 from trap_ops.science.candidate_kinds import CandidateKind, excess, tell_kinds
 from trap_ops.science.candidates import STATISTICS, Candidates, find, log10_chances
 from trap_ops.science.coordinates import unit_vectors
-from trap_ops.science.curve_shapes import measure_shapes
+from trap_ops.science.curve_memory import measure_shapes
 from trap_ops.science.variability import add_points, empty_sums, eta, p_value, variation
 
 BEAM = 30.0 / 3600.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
+import numpy as np
 import numpy.typing as npt
 
 from trap_ops.records.arrays import FloatArray, Ids, IntArray, Mask
@@ -36,9 +37,60 @@ class FluxSums:
     weighted_mean: FloatArray
     weighted_m2: FloatArray
 
-    def take(self, curves: IntArray) -> Self:
+    def take(self, curves: IntArray | Mask) -> Self:
         """Return the sums of some light curves, as copies."""
         return type(self)(**{name: value[curves] for name, value in vars(self).items()})
+
+
+@dataclass
+class MedianWindow:
+    """Fluxes of light curves about their median.
+
+    Attributes
+    ----------
+    flux_jy : numpy.ndarray, (n, width)
+        In ascending order, NaN behind the last one.
+    below : numpy.ndarray of int, (n,)
+        Number of fluxes that are at most the first of these, and not among them.
+    """
+
+    flux_jy: FloatArray
+    below: Ids
+
+    def take(self, curves: IntArray | Mask) -> Self:
+        """Return those of some light curves, as copies."""
+        return type(self)(self.flux_jy[curves], self.below[curves])
+
+
+@dataclass
+class CurveMemory:
+    """Light curves in bounded space: cells of neighbouring points, and what stood out of them.
+
+    Attributes
+    ----------
+    points : numpy.ndarray of int, (n, cells)
+        Number of points in each cell, from the oldest one on; 0 behind the last cell.
+    weight, flux_jy : numpy.ndarray, (n, cells)
+        Sum of the weights 1/error^2, and weighted mean; 0 behind the last cell.
+    kept_weight, kept_flux_jy : numpy.ndarray, (n, kept)
+        The same of single points, and of whole runs of points, that cells do not show any more;
+        see :mod:`trap_ops.science.curve_memory`. Weight 0: none.
+    """
+
+    points: IntArray
+    weight: FloatArray
+    flux_jy: FloatArray
+    kept_weight: FloatArray
+    kept_flux_jy: FloatArray
+
+    def take(self, curves: IntArray | Mask) -> Self:
+        """Return those of some light curves, as copies."""
+        return type(self)(**{name: value[curves] for name, value in vars(self).items()})
+
+    def put(self, curves: IntArray, memory: Self) -> None:
+        """Replace those of some light curves."""
+        for name, value in vars(self).items():
+            value[curves] = getattr(memory, name)
 
 
 @dataclass(frozen=True)
@@ -53,7 +105,7 @@ class Points:
     kind : numpy.ndarray of int
         How it was measured; see :class:`trap_ops.records.sky.FitKind`. The type of an association
         does not tell: a source that was forked off inherits backward fits too.
-    start : numpy.ndarray of datetime
+    start : numpy.ndarray of datetime64[us]
     flux_jy, flux_err_jy, peak_jy, peak_err_jy : numpy.ndarray
         Integrated flux, peak.
     """
@@ -63,7 +115,7 @@ class Points:
     band: Ids
     stokes: Ids
     kind: Ids
-    start: npt.NDArray[Any]
+    start: npt.NDArray[np.datetime64]
     flux_jy: FloatArray
     flux_err_jy: FloatArray
     peak_jy: FloatArray
@@ -115,10 +167,14 @@ class Curves:
         Of integrated flux and peak, without backward fits.
     complete : FluxSums
         Of integrated flux with backward fits.
-    last_start : numpy.ndarray of object
-        Start of the latest point (None: only backward fits).
+    last_start : numpy.ndarray of datetime64[us]
+        Start of the latest point (NaT: only backward fits).
     last_jy, max_jy : numpy.ndarray
         Integrated flux of the latest point; the largest one.
+    median : MedianWindow
+        Integrated fluxes about their median, without backward fits.
+    memory : CurveMemory
+        Points with backward fits, those of long ago in bins.
     """
 
     source: Ids
@@ -127,15 +183,17 @@ class Curves:
     flux: FluxSums
     peak: FluxSums
     complete: FluxSums
-    last_start: npt.NDArray[Any]
+    last_start: npt.NDArray[np.datetime64]
     last_jy: FloatArray
     max_jy: FloatArray
+    median: MedianWindow
+    memory: CurveMemory
 
     def __len__(self) -> int:
         """Count the light curves."""
         return len(self.source)
 
-    def take(self, curves: IntArray) -> Self:
+    def take(self, curves: IntArray | Mask) -> Self:
         """Return the statistics of some light curves, as copies."""
         return type(self)(
             source=self.source[curves],
@@ -147,6 +205,8 @@ class Curves:
             last_start=self.last_start[curves],
             last_jy=self.last_jy[curves],
             max_jy=self.max_jy[curves],
+            median=self.median.take(curves),
+            memory=self.memory.take(curves),
         )
 
 

@@ -11,7 +11,8 @@ from scipy.special import gammainc
 from trap_ops.records.arrays import FloatArray, IntArray, Mask
 from trap_ops.science.bright_sources import moving_directions
 from trap_ops.science.candidates import log10_chances, log10_of_all
-from trap_ops.science.curve_shapes import blocks, contrasts, measure_shapes
+from trap_ops.science.curve_memory import measure_shapes
+from trap_ops.science.curve_shapes import blocks, contrasts
 
 # Angular radius of what moves in the solar system as seen from anywhere on the Earth (deg): of the
 # Moon it is mostly that we take it from the centre of the Earth.

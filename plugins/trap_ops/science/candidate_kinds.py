@@ -107,7 +107,7 @@ def tell_kinds(curve: IntArray, flux_jy: FloatArray, error_jy: FloatArray, n: in
         made = contrasts(block)
         _tell_flares(block, made, kinds)
         _tell_drops(block, made, kinds)
-        deviation = np.abs(np.nan_to_num(made.of_points(block)))
+        deviation = np.abs(np.nan_to_num(made.of_cells(block.weight, block.flux_jy)))
         least = np.maximum(deviation.max(axis=1, keepdims=True) / 2.0, _EVIDENCE_SIGMA)
         telling = (deviation >= least) | (block.count == 1)[:, np.newaxis]
         kinds.evidence[block.cells[block.filled & telling]] = True
@@ -129,7 +129,7 @@ def _tell_flares(block: Block, made: Contrasts, kinds: Kinds) -> None:
     best = np.zeros(len(block.curves))
     first, length_of = np.full(len(best), -1), np.zeros(len(best), dtype=np.intp)
     for length in [1, *run_lengths(block.cells.shape[1])]:
-        found = np.nan_to_num(runs(block, made, length), nan=0.0)
+        found = np.nan_to_num(runs(made, length), nan=0.0)
         begin = np.argmax(found, axis=1)
         height = found[np.arange(len(best)), begin]
         better = height > best
@@ -161,7 +161,7 @@ def _excess(block: Block, used: Mask) -> FloatArray:
 def _tell_drops(block: Block, made: Contrasts, kinds: Kinds) -> None:
     """Find the largest drop, what is left behind it, and whether the flux ever rises."""
     row = np.arange(len(block.curves))
-    drop = np.nan_to_num(steps(block, made, fewest=1), nan=0.0)
+    drop = np.nan_to_num(steps(made, fewest=1), nan=0.0)
     behind = np.argmax(drop, axis=1)
     sigma = drop[row, behind]
     before = block.filled & (np.arange(block.cells.shape[1]) <= behind[:, np.newaxis])

@@ -1,28 +1,55 @@
 """What stands out in light curves: single points, runs of points, steps, and pairs of epochs.
 
-Light curves come as flat arrays of points and are worked on in padded blocks of rows of about equal
-length. All sums run along the row, so that no result depends on what else is in a block.
+Light curves are worked on in padded rows of cells. All sums run along the row, so that no result
+depends on what else is in a block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import log_ndtr
 
 from trap_ops.records.arrays import FloatArray, IntArray, Mask
-from trap_ops.records.light_curves import CurveShapes
 
 # Padded cells that are worked on together: some 10 arrays of 8 MB.
 _BLOCK_CELLS = 1_000_000
 _BLOCK_PAIRS = 4_000_000
 
+Number = TypeVar("Number", np.float64, np.intp)
+
+
+class Cells(Protocol):
+    """Light curves in rows of cells: single points, or neighbouring points together; (n, cells).
+
+    Attributes
+    ----------
+    points : numpy.ndarray of int
+        Number of points in each cell; 0 behind the end.
+    flux_jy, weight : numpy.ndarray
+        Weighted mean; sum of the weights 1/error^2. Both are 0 behind the end.
+    """
+
+    @property
+    def points(self) -> IntArray:
+        """Number of points in each cell."""
+
+    @property
+    def flux_jy(self) -> FloatArray:
+        """Weighted mean of each cell."""
+
+    @property
+    def weight(self) -> FloatArray:
+        """Weight of each cell."""
+
 
 @dataclass(frozen=True)
 class Block:
-    """Light curves of about equal length, a row each.
+    """Light curves of about equal length, a row each, a cell for each point.
 
     Attributes
     ----------
@@ -46,20 +73,29 @@ class Block:
         """Whether a cell has a point."""
         return self.cells >= 0
 
+    @property
+    def points(self) -> IntArray:
+        """Number of points in each cell, 1 or 0."""
+        return self.filled.astype(np.intp)
+
 
 @dataclass(frozen=True)
 class Contrasts:
-    """Deviations in a block, from which those of any run of points follow.
+    """Deviations in rows of cells, from which those of any run of points follow.
 
     Attributes
     ----------
+    mean : numpy.ndarray, (n, 1)
+        Weighted mean of each row.
     deviation : numpy.ndarray, (n, longest)
         Flux minus weighted mean; 0 behind the end.
-    sum_weight, sum_weighted : numpy.ndarray, (n, longest + 1)
-        Sums of weight and of weight times deviation over the points before.
+    sum_points, sum_weight, sum_weighted : numpy.ndarray, (n, longest + 1)
+        Number of points, weight, and weight times deviation of the cells before.
     """
 
+    mean: FloatArray
     deviation: FloatArray
+    sum_points: IntArray
     sum_weight: FloatArray
     sum_weighted: FloatArray
 
@@ -77,15 +113,14 @@ class Contrasts:
         weighted = self.sum_weighted[:, last] - self.sum_weighted[:, first]
         return _contrast(weighted, weight, self.sum_weighted[:, -1:], self.sum_weight[:, -1:])
 
-    def of_points(self, block: Block) -> FloatArray:
-        """Significance of single points against all others, (n, longest); NaN behind the end."""
-        found = _contrast(
-            block.weight * self.deviation,
-            block.weight,
+    def of_cells(self, weight: FloatArray, flux_jy: FloatArray) -> FloatArray:
+        """Significance of single points or cells against all others; NaN where weights are 0."""
+        return _contrast(
+            weight * (flux_jy - self.mean),
+            weight,
             self.sum_weighted[:, -1:],
             self.sum_weight[:, -1:],
         )
-        return np.where(block.filled, found, np.nan)
 
 
 def _contrast(
@@ -134,17 +169,19 @@ def blocks(curve: IntArray, flux_jy: FloatArray, error_jy: FloatArray, n: int) -
         )
 
 
-def contrasts(block: Block) -> Contrasts:
-    """Deviations of the points of a block from the weighted means."""
+def contrasts(cells: Cells) -> Contrasts:
+    """Deviations of cells from the weighted means of their rows."""
     # Sums along the row, one after the other: what is behind the end adds nothing, exactly.
-    sum_weight = _running(block.weight)
-    mean = _running(block.weight * block.flux_jy)[:, -1] / sum_weight[:, -1]
-    deviation = np.where(block.filled, block.flux_jy - mean[:, np.newaxis], 0.0)
-    return Contrasts(deviation, sum_weight, _running(block.weight * deviation))
+    sum_weight = _running(cells.weight)
+    mean = _running(cells.weight * cells.flux_jy)[:, -1:] / sum_weight[:, -1:]
+    deviation = np.where(cells.weight > 0.0, cells.flux_jy - mean, 0.0)
+    sum_weighted = _running(cells.weight * deviation)
+    return Contrasts(mean, deviation, _running(cells.points), sum_weight, sum_weighted)
 
 
-def _running(values: FloatArray) -> FloatArray:
-    return np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
+def _running(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    before = np.zeros((len(values), 1), dtype=values.dtype)
+    return np.concatenate([before, np.cumsum(values, axis=1)], axis=1)
 
 
 def run_lengths(longest: int) -> list[int]:
@@ -166,105 +203,73 @@ def n_runs(count: IntArray) -> IntArray:
     return found
 
 
-def measure_shapes(
-    curve: IntArray, flux_jy: FloatArray, error_jy: FloatArray, n: int
-) -> CurveShapes:
-    """Largest significance of a point, of a run and of a step, and of a pair of epochs.
-
-    Parameters
-    ----------
-    curve, flux_jy, error_jy, n
-        As :func:`blocks` takes them.
-    """
-    none = np.full(n, np.nan)
-    shapes = CurveShapes(np.zeros(n), np.zeros(n), np.zeros(n), none.copy(), none)
-    for block in blocks(curve, flux_jy, error_jy, n):
-        made = contrasts(block)
-        points = np.abs(made.of_points(block))
-        shapes.point_sigma[block.curves] = np.fmax.reduce(points, axis=1, initial=0.0)
-        shapes.run_sigma[block.curves] = _largest_run(block, made)
-        shapes.step_sigma[block.curves] = np.fmax.reduce(
-            np.abs(steps(block, made)), axis=1, initial=0.0
-        )
-        vs, m = two_epochs(block)
-        shapes.vs_max[block.curves] = np.where(block.count > 1, vs, np.nan)
-        shapes.m_vs_max[block.curves] = m
-    return shapes
-
-
-def _largest_run(block: Block, made: Contrasts) -> FloatArray:
-    largest = np.zeros(len(block.curves))
-    for length in run_lengths(block.cells.shape[1]):
-        found = np.abs(runs(block, made, length))
-        largest = np.maximum(largest, np.fmax.reduce(found, axis=1, initial=0.0))
-    return largest
-
-
-def runs(block: Block, made: Contrasts, length: int) -> FloatArray:
-    """Significance of the runs of a length by their first point; NaN where there are none.
+def runs(made: Contrasts, length: int) -> FloatArray:
+    """Significance of the runs of so many cells by their first cell; NaN where there are none.
 
     A run has at most a third of the points.
     """
-    first = np.arange(block.cells.shape[1] - length + 1)
+    first = np.arange(made.deviation.shape[1] - length + 1)
     found = made.of_runs(first, first + length)
-    inside = (first + length <= block.count[:, np.newaxis]) & (
-        length <= np.maximum(block.count[:, np.newaxis] // 3, 1)
-    )
-    return np.where(inside, found, np.nan)
+    points = made.sum_points[:, first + length] - made.sum_points[:, first]
+    whole = made.sum_points[:, first + length] > made.sum_points[:, first + length - 1]
+    count = made.sum_points[:, -1:]
+    return np.where(whole & (points <= np.maximum(count // 3, 1)), found, np.nan)
 
 
-def steps(block: Block, made: Contrasts, fewest: int = 2) -> FloatArray:
+def steps(made: Contrasts, fewest: int = 2) -> FloatArray:
     """Significance of steps: the mean of all points before minus that of all others.
 
-    In column k - 1 is that behind point k; NaN where either side has fewer than ``fewest`` points.
+    In column k - 1 is that behind cell k; NaN where either side has fewer than ``fewest`` points.
     """
-    behind = np.arange(1, max(block.cells.shape[1], 2))
-    behind = np.minimum(behind, block.cells.shape[1])
+    longest = made.deviation.shape[1]
+    behind = np.minimum(np.arange(1, max(longest, 2)), longest)
     found = made.of_runs(np.zeros_like(behind), behind)
-    wanted = (behind >= fewest) & (behind <= block.count[:, np.newaxis] - fewest)
+    before = made.sum_points[:, behind]
+    wanted = (before >= fewest) & (before <= made.sum_points[:, -1:] - fewest)
     return np.where(wanted, found, np.nan)
 
 
-def two_epochs(block: Block) -> tuple[FloatArray, FloatArray]:
-    """Vs and m of that pair of points of each row that has the largest absolute Vs.
+def best_pair(weight: FloatArray, flux_jy: FloatArray) -> tuple[IntArray, IntArray]:
+    """Of all pairs of points of each row that with the largest absolute Vs.
+
+    Parameters
+    ----------
+    weight, flux_jy : numpy.ndarray, (n, points)
+        Weights 1/error^2, 0 where there is no point.
 
     Returns
     -------
-    vs : numpy.ndarray, (n,)
-        (S1 - S2) / sqrt(e1^2 + e2^2) without its sign; 0 for a single point.
-    m : numpy.ndarray, (n,)
-        2 (S1 - S2) / (S1 + S2) of this pair without its sign; NaN for a single point, and where the
-        fluxes add up to nothing.
+    bright, faint : numpy.ndarray of int, (n,)
+        Columns of the brighter and the fainter point; -1 where no two fluxes differ.
 
     Notes
     -----
-    Of all pairs only a few have to be tried. A point that is fainter and has a larger error than
-    another one is never the brighter one of the best pair, and the like for the fainter one.
+    Vs = (S1 - S2) / sqrt(e1^2 + e2^2). Of all pairs only a few have to be tried. A point that is
+    fainter and has a larger error than another one is never the brighter one of the best pair, and
+    the like for the fainter one.
     """
     with np.errstate(divide="ignore"):
-        error = np.where(block.filled, 1.0 / np.sqrt(block.weight), np.inf)
+        error = 1.0 / np.sqrt(weight)
     order = np.argsort(error, axis=1, kind="stable")
     error = np.take_along_axis(error, order, axis=1)
-    flux = np.take_along_axis(block.flux_jy, order, axis=1)
+    flux = np.take_along_axis(flux_jy, order, axis=1)
     filled = np.isfinite(error)
     bright = np.nonzero(_first_of_their_height(np.where(filled, flux, -np.inf)) & filled)
     faint = np.nonzero(_first_of_their_height(np.where(filled, -flux, -np.inf)) & filled)
-    n = len(block.curves)
-    vs, m = np.zeros(n), np.full(n, np.nan)
+    n = len(flux)
+    vs = np.zeros(n)
+    one_of, other_of = np.full(n, -1), np.full(n, -1)
     n_bright, n_faint = np.bincount(bright[0], minlength=n), np.bincount(faint[0], minlength=n)
     group = np.cumsum(n_bright * n_faint) // _BLOCK_PAIRS
     for rows in np.split(np.arange(n), np.flatnonzero(np.diff(group)) + 1):
         row, one, other = _all_with_all(rows, bright, faint, n_bright, n_faint)
-        difference = flux[row, one] - flux[row, other]
-        found = difference / np.hypot(error[row, one], error[row, other])
+        found = (flux[row, one] - flux[row, other]) / np.hypot(error[row, one], error[row, other])
         np.maximum.at(vs, row, found)
         best = np.flatnonzero((found == vs[row]) & (found > 0.0))
         best = best[np.unique(row[best], return_index=True)[1]]
-        total = flux[row[best], one[best]] + flux[row[best], other[best]]
-        with np.errstate(divide="ignore"):
-            ratio = np.abs(2.0 * difference[best] / total)
-        m[row[best]] = np.where(total == 0.0, np.nan, ratio)
-    return vs, m
+        one_of[row[best]] = order[row[best], one[best]]
+        other_of[row[best]] = order[row[best], other[best]]
+    return one_of, other_of
 
 
 def _first_of_their_height(values: FloatArray) -> Mask:

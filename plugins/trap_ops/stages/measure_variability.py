@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
+from sqlalchemy import Connection
 
 from trap_ops.records.arrays import FloatArray, Ids, IntArray
 from trap_ops.records.light_curves import Curves, CurveShapes, Points
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import FitKind
-from trap_ops.science.curve_shapes import measure_shapes
+from trap_ops.science import running_median
+from trap_ops.science.curve_memory import empty_memory, remember, shapes_of
 from trap_ops.science.variability import (
     add_points,
     empty_sums,
@@ -27,111 +29,100 @@ from trap_ops.store.rows import Values
 logger = logging.getLogger(__name__)
 
 STAGE = "measure_variability"
-# So many sky sources are worked on and stored together.
-_BLOCK_SOURCES = 5000
+# Sky sources with so many points are worked on and stored together.
+_BLOCK_POINTS = 200_000
 
 
 def measure_variability(context: StageContext) -> StageReport:
     """Add the points that are new to the statistics of their light curves.
 
-    A light curve whose new points are all later than those it had is continued from its sums; any
-    other (a fork's, one with backward fits, one that a late image changed) is summed up anew.
+    A light curve whose new points are all later than those it had is continued from its sums and
+    states; any other (a fork's, one with backward fits, one that a late image changed) is summed up
+    anew.
     """
     with stage(context, STAGE) as timer:
         with context.store.write() as connection:
             founded = monitors.link_fits(context.store, connection, context.run.dataset)
         timer.count("monitoring positions", founded)
         with context.store.read() as connection:
-            waiting = variability.pending_sources(connection, context.run.dataset)
-        for first in range(0, len(waiting), _BLOCK_SOURCES):
-            block = waiting[first : first + _BLOCK_SOURCES]
+            waiting, n_new = variability.pending_sources(connection, context.run.dataset)
+        done = 0
+        for block in _blocks(waiting, n_new):
             timer.count("points", _update(context, block))
             timer.count("sky sources", len(block))
-            logger.info("%d of %d sky sources", first + len(block), len(waiting))
+            done += len(block)
+            logger.info("%d of %d sky sources", done, len(waiting))
     return timer.report()
 
 
-def _update(context: StageContext, sources: Sequence[int]) -> int:
+def _blocks(sources: Ids, n_points: Ids) -> Iterator[Ids]:
+    """Sky sources in blocks of about so many points."""
+    number = np.cumsum(n_points) // _BLOCK_POINTS
+    yield from np.split(sources, np.flatnonzero(np.diff(number)) + 1) if len(sources) else ()
+
+
+def _update(context: StageContext, sources: Ids) -> int:
     with context.store.read() as connection:
         new = variability.load_points(connection, sources, pending_only=True)
         stored = variability.load_curves(connection, sources)
         anew = _to_sum_up_anew(new, stored)
-        every = variability.load_points(connection, sources, pending_only=False)
-    whole = every.take(np.isin(every.source, anew))
+        n_points = variability.count_points(connection, anew)
     continued = ~np.isin(new.source, anew)
-    points = _merge(whole, new.take(continued))
-    curves, index = _start(points, stored, anew)
+    if continued.any():
+        before = stored.take(~np.isin(stored.source, anew))
+        _add(context, np.setdiff1d(sources, anew), new.take(continued), before)
+    count = int(continued.sum())
+    for part in _blocks(anew, n_points):
+        with context.store.read() as connection:
+            every = variability.load_points(connection, part, pending_only=False)
+        _add(context, part, every, stored.take(np.zeros(len(stored), dtype=bool)))
+        count += len(every)
+    return count
+
+
+def _to_sum_up_anew(new: Points, stored: Curves) -> Ids:
+    """Sources with a new point that is not later than all those in the sums, or without these."""
+    with_states = stored.memory.points.any(axis=1)
+    known = np.setdiff1d(stored.source[with_states], stored.source[~with_states])
+    curve = _curves_of(new, stored)
+    start = np.append(stored.last_start, np.datetime64("NaT"))[curve]
+    # A comparison with NaT is false.
+    early = (new.kind == FitKind.BACKWARD) | (new.start <= start)
+    return np.unique(new.source[early | ~np.isin(new.source, known)])
+
+
+def _add(context: StageContext, sources: Ids, points: Points, stored: Curves) -> None:
+    """Add points to the statistics of light curves of some sources, and store them."""
+    curves, index = _start(points, stored)
     shown = points.kind != FitKind.BACKWARD
+    count = curves.flux.count.copy()
     running = add_points(
         curves.flux, index[shown], points.flux_jy[shown], points.flux_err_jy[shown]
     )
     add_points(curves.peak, index[shown], points.peak_jy[shown], points.peak_err_jy[shown])
     add_points(curves.complete, index, points.flux_jy, points.flux_err_jy)
+    remember(curves.memory, index, points.flux_jy, points.flux_err_jy)
+    running_median.insert(curves.median, count, index[shown], points.flux_jy[shown])
     _note_last(curves, index[shown], points.take(shown))
     v, running_eta = np.zeros(len(points)), np.zeros(len(points))
     count = np.zeros(len(points), dtype=np.int64)
     v[shown], running_eta[shown], count[shown] = running.v, running.eta, running.count
+    shapes = shapes_of(curves.memory)
     with context.store.write() as connection:
         variability.save_running(connection, points.link, v, running_eta, count)
-        shapes = _shapes(curves, every)
+        medians = _medians(connection, curves)
         variability.save_curves(context.store, connection, sources, curves, shapes)
         new_sources = variability.new_source_significance(connection, sources)
-        columns = _metrics(curves, shapes, every, new_sources)
+        columns = _metrics(curves, shapes, medians, new_sources)
         variability.save_metrics(context.store, connection, sources, columns)
-    return len(points)
 
 
-def _to_sum_up_anew(new: Points, stored: Curves) -> Ids:
-    """Sources with a new point that is not later than all those in the sums, or without sums."""
-    last = {
-        key: start
-        for *key_parts, start in zip(
-            stored.source.tolist(),
-            stored.band.tolist(),
-            stored.stokes.tolist(),
-            stored.last_start.tolist(),
-            strict=True,
-        )
-        for key in (tuple(key_parts),)
-    }
-    known = set(stored.source.tolist())
-    anew = set(new.source.tolist()) - known
-    for source, band, stokes, start, kind in zip(
-        new.source.tolist(),
-        new.band.tolist(),
-        new.stokes.tolist(),
-        new.start.tolist(),
-        new.kind.tolist(),
-        strict=True,
-    ):
-        before = last.get((source, band, stokes))
-        if kind == FitKind.BACKWARD or (before is not None and start <= before):
-            anew.add(source)
-    return np.array(sorted(anew), dtype=np.int64)
-
-
-def _merge(first: Points, second: Points) -> Points:
-    """Points of different light curves: the order within each stays."""
-    return Points(
-        **{
-            name: np.concatenate([value, getattr(second, name)])
-            for name, value in vars(first).items()
-        }
-    )
-
-
-def _start(points: Points, stored: Curves, anew: Ids) -> tuple[Curves, IntArray]:
-    """Sums to add the points to, and the light curve of each point."""
-    kept = ~np.isin(stored.source, anew)
-    keys = np.concatenate(
-        [
-            np.stack([stored.source[kept], stored.band[kept], stored.stokes[kept]], axis=1),
-            np.stack([points.source, points.band, points.stokes], axis=1),
-        ]
-    )
+def _start(points: Points, stored: Curves) -> tuple[Curves, IntArray]:
+    """Statistics to add the points to, and the light curve of each point."""
+    keys = np.concatenate([_keys(stored), _keys(points)])
     unique, index = np.unique(keys, axis=0, return_inverse=True)
     index = index.reshape(-1)
-    n, n_kept = len(unique), int(kept.sum())
+    n, kept = len(unique), index[: len(stored)]
     curves = Curves(
         source=unique[:, 0],
         band=unique[:, 1],
@@ -139,18 +130,33 @@ def _start(points: Points, stored: Curves, anew: Ids) -> tuple[Curves, IntArray]
         flux=empty_sums(n),
         peak=empty_sums(n),
         complete=empty_sums(n),
-        last_start=np.full(n, None, dtype=object),
+        last_start=np.full(n, "NaT", dtype="datetime64[us]"),
         last_jy=np.full(n, np.nan),
         max_jy=np.full(n, np.nan),
+        median=running_median.empty_window(n),
+        memory=empty_memory(n),
     )
-    place = index[:n_kept]
-    for name in ("flux", "peak", "complete"):
+    for name in ("flux", "peak", "complete", "median", "memory"):
         for field, values in vars(getattr(stored, name)).items():
-            getattr(getattr(curves, name), field)[place] = values[kept]
-    curves.last_start[place] = stored.last_start[kept]
-    curves.last_jy[place] = stored.last_jy[kept]
-    curves.max_jy[place] = stored.max_jy[kept]
-    return curves, index[n_kept:]
+            getattr(getattr(curves, name), field)[kept] = values
+    curves.last_start[kept] = stored.last_start
+    curves.last_jy[kept] = stored.last_jy
+    curves.max_jy[kept] = stored.max_jy
+    return curves, index[len(stored) :]
+
+
+def _keys(items: Points | Curves) -> Ids:
+    return np.stack([items.source, items.band, items.stokes], axis=1)
+
+
+def _curves_of(points: Points, curves: Curves) -> IntArray:
+    """Number of each point's light curve among some; -1 for points of others."""
+    keys = np.concatenate([_keys(curves), _keys(points)])
+    unique, index = np.unique(keys, axis=0, return_inverse=True)
+    index = index.reshape(-1)
+    number = np.full(len(unique), -1)
+    number[index[: len(curves)]] = np.arange(len(curves))
+    return number[index[len(curves) :]]
 
 
 def _note_last(curves: Curves, index: IntArray, points: Points) -> None:
@@ -159,38 +165,17 @@ def _note_last(curves: Curves, index: IntArray, points: Points) -> None:
     Points come in time order, so the last assignment of their start stays.
     """
     curves.last_start[index] = points.start
-    latest = np.array(points.start == curves.last_start[index], dtype=bool)
+    latest = points.start == curves.last_start[index]
     # All that was stored before is earlier.
     curves.last_jy[index] = np.nan
     np.fmax.at(curves.last_jy, index[latest], points.flux_jy[latest])
     np.fmax.at(curves.max_jy, index, points.flux_jy)
 
 
-def _shapes(curves: Curves, every: Points) -> CurveShapes:
-    """What stands out in each light curve, backward fits included.
-
-    These are no sums that one point could be added to: a new point moves what all are compared
-    with.
-    """
-    curve = _curves_of(every, curves, slice(None))
-    return measure_shapes(curve, every.flux_jy, every.flux_err_jy, len(curves))
-
-
-def _curves_of(points: Points, curves: Curves, chosen: IntArray | slice) -> IntArray:
-    """Number of each point's light curve among some; -1 for points of others."""
-    wanted = np.stack([curves.source, curves.band, curves.stokes], axis=1)[chosen]
-    keys = np.stack([points.source, points.band, points.stokes], axis=1)
-    unique, index = np.unique(np.concatenate([wanted, keys]), axis=0, return_inverse=True)
-    index = index.reshape(-1)
-    number = np.full(len(unique), -1)
-    number[index[: len(wanted)]] = np.arange(len(wanted))
-    return number[index[len(wanted) :]]
-
-
 def _metrics(
     curves: Curves,
     shapes: CurveShapes,
-    every: Points,
+    medians: FloatArray,
     new_sources: dict[int, tuple[int, float, float]],
 ) -> dict[str, Values]:
     """Rows of ``varmetric``: of each sky source the band with the brightest latest point (7.3)."""
@@ -227,7 +212,7 @@ def _metrics(
         "all_wmean_int_err": weighted_mean_error(complete),
         "lightcurve_max": curves.max_jy[chosen],
         "lightcurve_avg": flux.mean,
-        "lightcurve_median": _medians(curves, chosen, every),
+        "lightcurve_median": medians[chosen],
         "newsource": [None if row is None else row[0] for row in new],
         "sigma_rms_min": [None if row is None else row[1] for row in new],
         "sigma_rms_max": [None if row is None else row[2] for row in new],
@@ -235,14 +220,16 @@ def _metrics(
     }
 
 
-def _medians(curves: Curves, chosen: IntArray, every: Points) -> FloatArray:
-    """Median flux of some light curves, without backward fits."""
-    curve = _curves_of(every, curves, chosen)
-    shown = (curve >= 0) & (every.kind != FitKind.BACKWARD)
-    curve, flux = curve[shown], every.flux_jy[shown]
-    order = np.lexsort((flux, curve))
-    count = np.bincount(curve, minlength=len(chosen))
-    first = np.cumsum(count) - count
-    low = order[first + (count - 1) // 2]
-    high = order[first + count // 2]
-    return np.asarray((flux[low] + flux[high]) / 2.0)
+def _medians(connection: Connection, curves: Curves) -> FloatArray:
+    """Median fluxes without backward fits; what their windows have lost is looked up."""
+    count = curves.flux.count
+    median, lost = running_median.medians(curves.median, count)
+    if lost.any():
+        of = curves.take(np.flatnonzero(lost))
+        points = variability.load_points(connection, np.unique(of.source), pending_only=False)
+        number = _curves_of(points, of)
+        wanted = (number >= 0) & (points.kind != FitKind.BACKWARD)
+        window = running_median.window_of(number[wanted], points.flux_jy[wanted], len(of))
+        curves.median.flux_jy[lost], curves.median.below[lost] = window.flux_jy, window.below
+        median[lost] = running_median.medians(window, count[lost])[0]
+    return median

@@ -47,6 +47,8 @@ _LEFT_OUT = frozenset(
         *("ff_runcat", "ff_monitor", "trigger_xtrsrc", "previous_limits_image", "first_image"),
         # an id; and a text that repeats numbers which count themselves
         *("newsource", "reasons"),
+        # as wide as its history left it; the median itself does not depend on that
+        *("median_window", "median_below"),
     }
 )
 
@@ -195,10 +197,9 @@ def _encode(value: Any) -> bytes:  # noqa: ANN401 - any column value
     """Unambiguous bytes of a value; equal values give equal bytes on every database."""
     if value is None:
         return b"n"
-    if isinstance(value, bool):
-        return b"t" if value else b"f"
     if isinstance(value, int):
-        return b"i%d;" % value
+        # A truth value is an integer too, and not equal to 0 or 1 here.
+        return (b"t" if value else b"f") if isinstance(value, bool) else b"i%d;" % value
     if isinstance(value, float):
         # 0.0 and -0.0 are equal and are the same result.
         return b"d" + struct.pack(">d", value + 0.0)
@@ -207,6 +208,8 @@ def _encode(value: Any) -> bytes:  # noqa: ANN401 - any column value
     if isinstance(value, str):
         text = value.encode()
         return b"s%d:" % len(text) + text
+    if isinstance(value, bytes | memoryview):
+        return b"b%d:" % len(value) + bytes(value)
     if isinstance(value, tuple | list):
         return b"(" + b"".join(map(_encode, value)) + b")"
     msg = f"no canonical form of {type(value).__name__}"

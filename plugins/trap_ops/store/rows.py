@@ -135,6 +135,11 @@ def integers(values: Iterable[int]) -> npt.NDArray[np.int64]:
     return np.array(list(values), dtype=np.int64)
 
 
+def times(values: Iterable[datetime | None]) -> npt.NDArray[np.datetime64]:
+    """Return a column of times; NULL becomes NaT."""
+    return np.array(list(values), dtype="datetime64[us]")
+
+
 def _rows(columns: Mapping[str, Values], *, sqlite: bool) -> Iterator[tuple[Any, ...]]:
     arrays = {n: v for n, v in columns.items() if isinstance(v, np.ndarray | list | tuple)}
     lengths = {len(value) for value in arrays.values()}

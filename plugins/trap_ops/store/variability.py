@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, select
+import numpy.typing as npt
+from sqlalchemy import Connection, delete, func, select, text
 
 from trap_ops.records.arrays import FloatArray, Ids
 from trap_ops.records.light_curves import Curves, CurveShapes, FluxSums, Points
+from trap_ops.store.curve_states import pack_memory, pack_window, unpack_memory, unpack_window
 from trap_ops.store.database import Store
 from trap_ops.store.rows import (
     Values,
@@ -18,6 +19,7 @@ from trap_ops.store.rows import (
     id_list,
     insert_rows,
     integers,
+    times,
     update_rows,
 )
 from trap_ops.store.schema import (
@@ -39,18 +41,38 @@ _SUMS = {
 }
 
 
-def pending_sources(connection: Connection, dataset_id: int) -> list[int]:
-    """Ids of the sky sources with points that are not in the statistics."""
+# Said as the partial index of the table says it: SQLite takes it for no other wording.
+_PENDING = text("assocxtrsource.pending")
+
+
+def pending_sources(connection: Connection, dataset_id: int) -> tuple[Ids, Ids]:
+    """Ids of the sky sources with points that are not in the statistics, and their number each."""
+    link = assocxtrsource
     query = (
-        select(assocxtrsource.c.runcat)
-        .join(runningcatalog, runningcatalog.c.id == assocxtrsource.c.runcat)
-        .where(runningcatalog.c.dataset == dataset_id, assocxtrsource.c.pending)
-        .distinct()
+        select(link.c.runcat, func.count().label("points"))
+        .join(runningcatalog, runningcatalog.c.id == link.c.runcat)
+        .where(runningcatalog.c.dataset == dataset_id, _PENDING)
+        .group_by(link.c.runcat)
+        .order_by(link.c.runcat)
     )
-    return sorted(connection.execute(query).scalars())
+    rows = fetch_columns(connection, query)
+    return integers(rows["runcat"]), integers(rows["points"])
 
 
-def load_points(connection: Connection, sources: Sequence[int], *, pending_only: bool) -> Points:
+def count_points(connection: Connection, sources: Ids) -> Ids:
+    """Number of points of each of some sky sources, whose ids are in ascending order."""
+    link = assocxtrsource
+    with id_list(connection, link.c.runcat, sources) as wanted:
+        query = (
+            select(link.c.runcat, func.count().label("points"))
+            .join(wanted, wanted.c.id == link.c.runcat)
+            .group_by(link.c.runcat)
+            .order_by(link.c.runcat)
+        )
+        return integers(fetch_columns(connection, query)["points"])
+
+
+def load_points(connection: Connection, sources: Ids, *, pending_only: bool) -> Points:
     """Points of some light curves, in canonical order of their images."""
     link, measured = assocxtrsource, extractedsource
     with id_list(connection, link.c.runcat, sources) as wanted:
@@ -69,23 +91,17 @@ def load_points(connection: Connection, sources: Sequence[int], *, pending_only:
             .join(measured, measured.c.id == link.c.xtrsrc)
         )
         if pending_only:
-            query = query.where(link.c.pending)
+            query = query.where(_PENDING)
         rows = fetch_columns(connection, query)
-    of_image = integers(rows["image"])
-    images, index = np.unique(of_image, return_inverse=True)
-    keys = _image_keys(connection, images)
-    rank = (
-        np.argsort(np.argsort([keys["rank"][i] for i in images.tolist()]))
-        if len(images)
-        else (np.empty(0, dtype=np.intp))
-    )
+    images, index = np.unique(integers(rows["image"]), return_inverse=True)
+    rank, band, stokes, start = _image_keys(connection, images)
     points = Points(
         link=integers(rows["id"]),
         source=integers(rows["runcat"]),
-        band=np.array([keys["band"][i] for i in of_image.tolist()], dtype=np.int64),
-        stokes=np.array([keys["stokes"][i] for i in of_image.tolist()], dtype=np.int64),
+        band=band[index],
+        stokes=stokes[index],
         kind=integers(rows["extract_type"]),
-        start=np.array([keys["start"][i] for i in of_image.tolist()], dtype=object),
+        start=start[index],
         flux_jy=floats(rows["f_int"]),
         flux_err_jy=floats(rows["f_int_err"]),
         peak_jy=floats(rows["f_peak"]),
@@ -94,32 +110,49 @@ def load_points(connection: Connection, sources: Sequence[int], *, pending_only:
     return points.take(np.lexsort((points.source, rank[index])))
 
 
-def _image_keys(connection: Connection, images: Ids) -> dict[str, dict[int, Any]]:
-    """Canonical rank, band, Stokes and start of images, by id."""
+def _image_keys(
+    connection: Connection, images: Ids
+) -> tuple[Ids, Ids, Ids, npt.NDArray[np.datetime64]]:
+    """Canonical rank, band, Stokes and start of images, whose ids are in ascending order."""
     with id_list(connection, image.c.id, images) as wanted:
-        query = select(
-            image.c.id,
-            image.c.band,
-            image.c.stokes,
-            image.c.taustart_ts,
-            image.c.freq_eff,
-            image.c.file_name,
-            image.c.content_sha256,
-        ).join(wanted, wanted.c.id == image.c.id)
+        query = (
+            select(
+                image.c.band,
+                image.c.stokes,
+                image.c.taustart_ts,
+                image.c.freq_eff,
+                image.c.file_name,
+                image.c.content_sha256,
+            )
+            .join(wanted, wanted.c.id == image.c.id)
+            .order_by(image.c.id)
+        )
         rows = connection.execute(query).all()
     ordered = sorted(
-        rows, key=lambda r: (r.taustart_ts, r.freq_eff, r.stokes, r.file_name, r.content_sha256)
+        range(len(rows)),
+        key=lambda i: (
+            rows[i].taustart_ts,
+            rows[i].freq_eff,
+            rows[i].stokes,
+            rows[i].file_name,
+            rows[i].content_sha256,
+        ),
     )
-    return {
-        "rank": {row.id: number for number, row in enumerate(ordered)},
-        "band": {row.id: row.band for row in rows},
-        "stokes": {row.id: row.stokes for row in rows},
-        "start": {row.id: row.taustart_ts for row in rows},
-    }
+    rank = np.empty(len(rows), dtype=np.int64)
+    rank[ordered] = np.arange(len(rows))
+    return (
+        rank,
+        integers(row.band for row in rows),
+        integers(row.stokes for row in rows),
+        times(row.taustart_ts for row in rows),
+    )
 
 
-def load_curves(connection: Connection, sources: Sequence[int]) -> Curves:
-    """Statistics of some sky sources as they are stored."""
+def load_curves(connection: Connection, sources: Sequence[int] | Ids) -> Curves:
+    """Statistics of some sky sources as they are stored.
+
+    What an earlier version stored has no states to continue: these come without points.
+    """
     table = runningcatalog_flux
     with id_list(connection, table.c.runcat, sources) as wanted:
         query = select(table).join(wanted, wanted.c.id == table.c.runcat)
@@ -140,16 +173,18 @@ def load_curves(connection: Connection, sources: Sequence[int]) -> Curves:
         flux=sums("f_datapoints", "int"),
         peak=sums("f_datapoints", "peak"),
         complete=sums("all_datapoints", "int", "all_"),
-        last_start=np.array([*rows["last_ts"], None], dtype=object)[:-1],
+        last_start=times(rows["last_ts"]),
         last_jy=floats(rows["last_int"]),
         max_jy=floats(rows["max_int"]),
+        median=unpack_window(rows["median_window"], rows["median_below"]),
+        memory=unpack_memory(rows["memory"]),
     )
 
 
 def save_curves(
     store: Store,
     connection: Connection,
-    sources: Sequence[int],
+    sources: Ids,
     curves: Curves,
     shapes: CurveShapes,
 ) -> None:
@@ -164,9 +199,12 @@ def save_curves(
         "stokes": curves.stokes,
         "f_datapoints": curves.flux.count,
         "all_datapoints": curves.complete.count,
-        "last_ts": curves.last_start.tolist(),
+        "last_ts": curves.last_start.astype(object).tolist(),
         "last_int": curves.last_jy,
         "max_int": curves.max_jy,
+        "median_window": pack_window(curves.median),
+        "median_below": curves.median.below,
+        "memory": pack_memory(curves.memory),
         **vars(shapes),
     }
     for kind, sums in (("int", curves.flux), ("peak", curves.peak)):
@@ -205,7 +243,7 @@ def save_running(
 
 
 def new_source_significance(
-    connection: Connection, sources: Sequence[int]
+    connection: Connection, sources: Sequence[int] | Ids
 ) -> dict[int, tuple[int, float, float]]:
     """Return id of the ``newsource`` row and flux over lowest and highest rms, by sky source."""
     with id_list(connection, newsource.c.runcat, sources) as wanted:
@@ -225,7 +263,7 @@ def new_source_significance(
 
 
 def save_metrics(
-    store: Store, connection: Connection, sources: Sequence[int], columns: dict[str, Values]
+    store: Store, connection: Connection, sources: Ids, columns: dict[str, Values]
 ) -> None:
     """Write rows of ``varmetric`` in place of what was stored of these sky sources."""
     with id_list(connection, varmetric.c.runcat, sources) as wanted:

@@ -8,12 +8,8 @@ import numpy as np
 import pytest
 
 from trap_ops.science import curve_shapes
-from trap_ops.science.curve_shapes import (
-    log10_chance,
-    measure_shapes,
-    n_runs,
-    run_lengths,
-)
+from trap_ops.science.curve_memory import measure_shapes
+from trap_ops.science.curve_shapes import log10_chance, n_runs, run_lengths
 
 
 def contrast(flux: np.ndarray, error: np.ndarray, first: int, last: int) -> float:
@@ -54,7 +50,6 @@ def ragged(rng: np.random.Generator, n: int, longest: int) -> tuple[np.ndarray, 
 
 @pytest.mark.parametrize("cells", [1_000_000, 50])
 def test_shapes_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch, cells: int) -> None:
-    monkeypatch.setattr(curve_shapes, "_BLOCK_CELLS", cells)
     monkeypatch.setattr(curve_shapes, "_BLOCK_PAIRS", cells)
     curve, flux, error = ragged(np.random.default_rng(3), 60, 25)
     made = measure_shapes(curve, flux, error, 60)

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     SmallInteger,
     String,
     Table,
@@ -118,6 +119,12 @@ runningcatalog_flux = Table(
     Column("last_ts", DateTime()),
     *doubles("last_int", "max_int"),
     *doubles(*SHAPES),
+    # new: what a further point needs of those before it, so that they are not read again; packed
+    # doubles (store/curve_states.py). Fluxes about the median and the number of those below; cells
+    # of points and what stood out of them.
+    Column("median_window", LargeBinary()),
+    Column("median_below", Integer()),
+    Column("memory", LargeBinary()),
     UniqueConstraint("runcat", "band", "stokes"),
 )
 
