@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Literal, NamedTuple
@@ -114,6 +114,17 @@ class CatalogueChecks:
                 self._config,
             ),
         )
+
+    def recall(self, band: int, stokes: int, n_images: int, scales: Iterable[float]) -> None:
+        """Take the history of earlier runs: number of images, and latest flux scales, in order."""
+        self._images[band, stokes] += n_images
+        self._scales[band, stokes].extend(scales)
+
+    def recall_counts(
+        self, band: int, region: int, stokes: int, counted: Iterable[Counted]
+    ) -> None:
+        """Take the latest numbers of sources of earlier runs, in order."""
+        self._counts[band, region, stokes].extend(counted)
 
     def remember(self, image: HistoryImage, measured: Mapping[str, float]) -> None:
         """Take an image that is not rejected into the history; ``measured`` is by check."""

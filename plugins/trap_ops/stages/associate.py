@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
+
+from sqlalchemy import Connection
 
 from trap_ops.records.images import (
     CATALOGUE_REASONS,
@@ -19,7 +21,13 @@ from trap_ops.records.images import (
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import step_number
 from trap_ops.science.catalogue import Catalogue, canonical
-from trap_ops.science.catalogue_checks import CATALOGUE_CHECKS, CatalogueChecks
+from trap_ops.science.catalogue_checks import (
+    CATALOGUE_CHECKS,
+    FLUX_SCALE,
+    SOURCE_COUNT,
+    CatalogueChecks,
+    Counted,
+)
 from trap_ops.science.image_checks import verdict_of
 from trap_ops.science.new_sources import detection_limits
 from trap_ops.science.reference_fluxes import ReferenceFluxes
@@ -59,21 +67,21 @@ class _Plan:
     Attributes
     ----------
     rows : list of ImageRow
-        All images of the dataset in canonical order.
+        Images of the dataset in canonical order, but those that are settled.
+    before : int
+        Number of images before these.
     usable : set of int
         Images with extracted sources that are accepted by all stages before this one.
     done : set of int
         Of these, images that were gone through before.
-    rejected : set of int
-        Of those, images that the catalogue rejected.
     afresh : bool
         Whether to forget what earlier runs made of the sky and go through everything.
     """
 
     rows: list[ImageRow]
+    before: int
     usable: set[int]
     done: set[int]
-    rejected: set[int]
     afresh: bool
 
 
@@ -97,23 +105,30 @@ def associate(context: StageContext) -> StageReport:
         plan = _plan(context)
         if plan.afresh:
             _begin_anew(context)
+            plan = _plan(context)
         history = _load_history(context, plan)
+        timer.count("images rejected", 0)
         for block in _blocks(plan):
-            count = _go_through(context, plan, history, block)
+            count, rejected = _go_through(context, plan, history, block)
             timer.count("images", sum(row.id in plan.usable for row in block))
             timer.count("detections", count)
+            timer.count("images rejected", rejected)
         used = _finish(context, plan)
-        timer.count("images rejected", len(plan.usable) - len(used))
         timer.count("sky sources", int(history.catalogue.active.sum()))
-        with context.store.read() as connection:
-            waiting = set(forced_fits.images_to_fit(connection, context.run.dataset))
-        plan_batches(
-            context,
-            timer,
-            [image_id for image_id in used if image_id in waiting],
-            [image_id for image_id in used if image_id not in waiting],
-        )
+        waiting = _images_to_fit(context)
+        others = [image_id for image_id in used if image_id not in set(waiting)]
+        plan_batches(context, timer, waiting, others)
     return timer.report()
+
+
+def _images_to_fit(context: StageContext) -> list[int]:
+    """Images in use that forced fits are to be made in, in canonical order."""
+    dataset = context.run.dataset
+    with context.store.read() as connection:
+        waiting = forced_fits.images_to_fit(connection, dataset)
+        outcomes = image_outcomes(connection, dataset, STAGE, waiting)
+        rows = images.images_by_id(connection, waiting)
+    return [row.id for row in rows if outcomes.get(row.id, ("", ""))[0] == DONE]
 
 
 def _begin_anew(context: StageContext) -> None:
@@ -129,22 +144,26 @@ def _begin_anew(context: StageContext) -> None:
 
 
 def _finish(context: StageContext, plan: _Plan) -> list[int]:
-    """Ask for the fits of monitoring positions; return the images that are used, in order."""
+    """Ask for the fits of new monitoring positions; return images that are used, in order."""
     dataset = context.run.dataset
     with context.store.write() as connection:
-        outcomes = image_outcomes(connection, dataset, STAGE)
-        used = [row.id for row in plan.rows if outcomes.get(row.id, ("", ""))[0] == DONE]
+        ids = [row.id for row in plan.rows]
+        outcomes = image_outcomes(connection, dataset, STAGE, ids)
+        used = [image_id for image_id in ids if outcomes.get(image_id, ("", ""))[0] == DONE]
         forced_fits.drop_orphans(connection, dataset)
-        forced_fits.request_monitors(context.store, connection, dataset, sorted(used))
+        forced_fits.request_new_monitors(context.store, connection, dataset, STAGE)
     return used
 
 
 def _plan(context: StageContext) -> _Plan:
+    dataset = context.run.dataset
     with context.store.read() as connection:
-        rows = images.images_of(connection, context.run.dataset)
-        extracted = image_outcomes(connection, context.run.dataset, "extract_sources")
-        outcomes = image_outcomes(connection, context.run.dataset, STAGE)
-        reasons = images.rejections_of(connection, context.run.dataset)
+        rows = images.unsettled_images(connection, dataset)
+        ids = [row.id for row in rows]
+        extracted = image_outcomes(connection, dataset, "extract_sources", ids)
+        outcomes = image_outcomes(connection, dataset, STAGE, ids)
+        reasons = images.rejections_among(connection, ids)
+        before = images.count_before(connection, dataset, rows[0].start) if rows else 0
     here = {row.id for row in rows if reasons.get(row.id, (None, ""))[0] in CATALOGUE_REASONS}
     usable = {
         row.id
@@ -153,14 +172,13 @@ def _plan(context: StageContext) -> _Plan:
         and extracted.get(row.id, ("", ""))[0] == DONE
     }
     done = set(outcomes)
-    rejected = {image_id for image_id, (result, _) in outcomes.items() if result == REJECTED}
     latest_done = max((row.start for row in rows if row.id in done), default=None)
     late = latest_done is not None and any(
         row.start <= latest_done for row in rows if row.id in usable - done
     )
     if late or not done:
-        return _Plan(rows, usable, set(), set(), afresh=True)
-    return _Plan(rows, usable, done, rejected, afresh=False)
+        return _Plan(rows, before, usable, set(), afresh=True)
+    return _Plan(rows, before, usable, done, afresh=False)
 
 
 def _load_history(context: StageContext, plan: _Plan) -> SkyHistory:
@@ -171,18 +189,9 @@ def _load_history(context: StageContext, plan: _Plan) -> SkyHistory:
         region_ids, known = regions.load_regions(connection, context.run.dataset)
         introduced = regions.introduced_regions(connection, context.run.dataset)
         stored = reference_fluxes.load_reference_fluxes(connection, context.run.dataset)
-        measured = quality_checks.measured_by_image(
-            connection, context.run.dataset, CATALOGUE_CHECKS
-        )
-    references = ReferenceFluxes(stored, catalogue)
-    checks = CatalogueChecks(settings.catalogue_checks, references)
-    done = [
-        image
-        for image in _history_images(context, plan)
-        if image.id in plan.done and image.id not in plan.rejected
-    ]
-    for image in done:
-        checks.remember(image, measured[image.id])
+        references = ReferenceFluxes(stored, catalogue)
+        checks = CatalogueChecks(settings.catalogue_checks, references)
+        _recall(connection, context, plan, checks)
     expiration = settings.forced_fits.expiration
     by_id: Mapping[int, Region] = dict(zip(region_ids, known, strict=True))
     return SkyHistory(
@@ -192,7 +201,7 @@ def _load_history(context: StageContext, plan: _Plan) -> SkyHistory:
         memberships,
         by_id,
         introduced,
-        lambda: done,
+        lambda: _earlier_images(context),
         _coverages(context),
         Rules(
             max_deruiter=settings.association.deruiter_radius,
@@ -217,10 +226,42 @@ def _coverages(context: StageContext) -> Callable[[int], Coverage | None]:
     return load
 
 
-def _history_images(context: StageContext, plan: _Plan) -> list[HistoryImage]:
-    """Usable images in canonical order, as going through them needs them."""
+def _recall(
+    connection: Connection, context: StageContext, plan: _Plan, checks: CatalogueChecks
+) -> None:
+    """Load what the checks of new images need of those of earlier runs."""
+    dataset, settings = context.run.dataset, context.run.configuration.catalogue_checks
+    new = [row for row in plan.rows if row.id in plan.usable - plan.done]
+    for band, stokes in {(row.band, row.stokes) for row in new}:
+        number = quality_checks.count_associated(
+            connection, dataset, settings.min_images, band, stokes
+        )
+        scales = quality_checks.latest_measured(
+            connection, dataset, FLUX_SCALE, settings.history_images, band, stokes
+        )
+        checks.recall(band, stokes, number, [scale for scale, _ in scales])
+    for band, region, stokes in {(row.band, row.region, row.stokes) for row in new}:
+        counted = quality_checks.latest_measured(
+            connection, dataset, SOURCE_COUNT, settings.history_images, band, stokes, region
+        )
+        checks.recall_counts(band, region, stokes, [Counted(*item) for item in counted])
+
+
+def _earlier_images(context: StageContext) -> list[HistoryImage]:
+    """All images that were gone through and are in use: where a source is founded they matter."""
+    dataset = context.run.dataset
+    with context.store.read() as connection:
+        rows = images.images_of(connection, dataset)
+        outcomes = image_outcomes(connection, dataset, STAGE, [row.id for row in rows])
+    done = {image_id for image_id, (result, _) in outcomes.items() if result == DONE}
+    return _history_images(context, rows, 0, done)
+
+
+def _history_images(
+    context: StageContext, rows: Sequence[ImageRow], before: int, wanted: Collection[int]
+) -> list[HistoryImage]:
+    """Some of the images as going through them needs them; so many are before the first."""
     settings = context.run.configuration
-    usable = [row for row in plan.rows if row.id in plan.usable]
     return [
         HistoryImage(
             id=row.id,
@@ -243,16 +284,22 @@ def _history_images(context: StageContext, plan: _Plan) -> list[HistoryImage]:
             beam_deg=2.0 * row.beam_semimajor_deg,
             rms_jy=row.rms_qc_jy,
         )
-        for order, row in enumerate(usable)
+        for order, row in enumerate(rows, before)
+        if row.id in wanted
     ]
 
 
 def _go_through(
     context: StageContext, plan: _Plan, history: SkyHistory, block: list[ImageRow]
-) -> int:
-    """Associate a block of whole time steps and store it in one transaction; count detections."""
+) -> tuple[int, int]:
+    """Associate a block of whole time steps and store it in one transaction.
+
+    Return the number of detections, and of images rejected.
+    """
     started = time.perf_counter()
-    usable = {image.id: image for image in _history_images(context, plan)}
+    usable = {
+        image.id: image for image in _history_images(context, plan.rows, plan.before, plan.usable)
+    }
     wanted = [row.id for row in block if row.id in plan.usable]
     with context.store.read() as connection:
         stored = detections.load_blind(connection, wanted)
@@ -281,6 +328,8 @@ def _go_through(
         images.set_verdicts(context.store, connection, rejected)
         # It may have been used before it was gone through anew.
         forced_fits.delete_monitor_fits(connection, list(rejected))
+        in_use = [image_id for image_id in verdicts if image_id not in rejected]
+        forced_fits.request_monitors(context.store, connection, context.run.dataset, in_use)
         save_outcomes(connection, context.run.dataset, context.run.id, outcomes)
     logger.info(
         "%d images, %d detections, %d sky sources in %.2f s",
@@ -289,7 +338,7 @@ def _go_through(
         int(history.catalogue.active.sum()),
         time.perf_counter() - started,
     )
-    return count
+    return count, len(rejected)
 
 
 def _outcome(context: StageContext, row: ImageRow, verdict: Verdict, seconds: float) -> Outcome:

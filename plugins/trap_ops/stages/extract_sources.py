@@ -37,7 +37,7 @@ def extract_sources(
     """
     with stage(context, STAGE, batch) as timer:
         with context.store.read() as connection:
-            done = image_outcomes(connection, context.run.dataset, STAGE)
+            done = image_outcomes(connection, context.run.dataset, STAGE, image_ids)
             rows = images.images_by_id(connection, image_ids)
         for row in rows:
             key = _input_hash(context, row)

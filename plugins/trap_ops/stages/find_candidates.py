@@ -39,9 +39,9 @@ def find_candidates(context: StageContext) -> StageReport:
     with stage(context, STAGE) as timer:
         with context.store.write() as connection:
             candidates.note_rms_of_limits(connection, dataset)
-            scene = _load_scene(connection, context)
-            summary = scene.summary
+            summary = candidates.load_summary(connection, dataset)
             found = find(summary, settings.max_expected_false, settings.min_v)
+            scene = _load_scene(connection, context, summary, found)
             detected = _load_detected(connection, summary, found)
             places = {row.id: place for place, row in enumerate(scene.images)}
             first = np.array([places[i] for i in detected.first_image.tolist()], dtype=np.int64)
@@ -64,13 +64,15 @@ def find_candidates(context: StageContext) -> StageReport:
     return timer.report()
 
 
-def _load_scene(connection: Connection, context: StageContext) -> Scene:
+def _load_scene(
+    connection: Connection, context: StageContext, summary: LightCurveSummary, found: Candidates
+) -> Scene:
     dataset = context.run.dataset
-    rows = images.images_of(connection, dataset)
+    rows = images.images_of(connection, dataset) if len(found.item) else []
     new = new_sources_by_image(connection, dataset)
     return Scene(
         settings=context.run.configuration.candidates,
-        summary=candidates.load_summary(connection, dataset),
+        summary=summary,
         images=rows,
         new_in_image=np.array([new.get(row.id, 0) for row in rows], dtype=np.int64),
     )

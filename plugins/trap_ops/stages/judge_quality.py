@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +23,7 @@ from trap_ops.science.duplicates import same_observations
 from trap_ops.science.image_checks import CHECKS, RMS_HISTORY, Circumstances, judge, verdict_of
 from trap_ops.science.theoretical_noise import lofar_noise_jy, radiometer_noise_jy
 from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
-from trap_ops.store import images, withdrawal
+from trap_ops.store import images, quality_checks, withdrawal
 from trap_ops.store.outcomes import (
     ACCEPTED,
     DONE,
@@ -86,10 +86,13 @@ def judge_quality(context: StageContext) -> StageReport:
     started = time.perf_counter()
     with stage(context, STAGE) as timer:
         with context.store.read() as connection:
-            rows = images.images_of(connection, context.run.dataset)
-            measured = image_outcomes(connection, context.run.dataset, "measure_quality")
-            before = image_outcomes(connection, context.run.dataset, STAGE)
-        judged = _judge_in_order(context, [row for row in rows if row.id in measured], measured)
+            rows = images.unsettled_images(connection, context.run.dataset)
+            ids = [row.id for row in rows]
+            measured = image_outcomes(connection, context.run.dataset, "measure_quality", ids)
+            before = image_outcomes(connection, context.run.dataset, STAGE, ids)
+            rows = [row for row in rows if row.id in measured]
+            history = _histories(connection, context, rows)
+        judged = _judge_in_order(context, rows, measured, history)
         changed = {
             image_id: judgement
             for image_id, judgement in judged.items()
@@ -99,7 +102,7 @@ def judge_quality(context: StageContext) -> StageReport:
         _save(context, changed, before, seconds)
         _log({row.id: row for row in rows}, changed)
         with context.store.read() as connection:
-            extracted = finished_images(connection, context.run.dataset, "extract_sources")
+            extracted = finished_images(connection, context.run.dataset, "extract_sources", judged)
         accepted = [i for i, judgement in judged.items() if judgement.verdict.accepted]
         timer.count("images accepted", sum(item.verdict.accepted for item in changed.values()))
         timer.count("images rejected", sum(not item.verdict.accepted for item in changed.values()))
@@ -115,11 +118,26 @@ def judge_quality(context: StageContext) -> StageReport:
     return timer.report()
 
 
+def _histories(
+    connection: Connection, context: StageContext, rows: Sequence[ImageRow]
+) -> dict[tuple[int, ...], list[float]]:
+    """Rms of the latest images that were accepted before some, in canonical order, by history."""
+    settings = context.run.configuration.quality
+    return {
+        key: quality_checks.latest_rms(
+            connection, context.run.dataset, rows[0].start, settings.rms_history_images, *key
+        )
+        for key in {_history_of(row, settings) for row in rows}
+    }
+
+
 def _judge_in_order(
-    context: StageContext, rows: Sequence[ImageRow], measured: Mapping[int, tuple[str, str]]
+    context: StageContext,
+    rows: Sequence[ImageRow],
+    measured: Mapping[int, tuple[str, str]],
+    history: Mapping[tuple[int, ...], list[float]],
 ) -> dict[int, _Judgement]:
     settings = context.run.configuration.quality
-    history: dict[tuple[int, ...], list[float]] = defaultdict(list)
     by_content: dict[tuple[object, ...], ImageRow] = {}
     again = same_observations(rows)
     separations = bright_separations(rows)
@@ -275,7 +293,7 @@ def _withdraw(connection: Connection, dataset: int, rejected: Sequence[int]) -> 
     Association begins anew then. Should such an image be accepted again, its sources are extracted
     again: its pixels may have been the reason why it was not used.
     """
-    extracted = image_outcomes(connection, dataset, "extract_sources")
+    extracted = image_outcomes(connection, dataset, "extract_sources", rejected)
     before = [image_id for image_id in rejected if image_id in extracted]
     if not before:
         return

@@ -29,7 +29,7 @@ def measure_quality(
     """
     with stage(context, STAGE, batch) as timer:
         with context.store.read() as connection:
-            done = image_outcomes(connection, context.run.dataset, STAGE)
+            done = image_outcomes(connection, context.run.dataset, STAGE, image_ids)
             rows = images.images_by_id(connection, image_ids)
         # Planes of one file follow each other, and have its checksum in common.
         last = ("", "")

@@ -29,7 +29,7 @@ from trap_ops.science.monitoring import checked_position
 from trap_ops.science.sky_regions import assign_regions
 from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
 from trap_ops.stages.fingerprint import fingerprint, versions
-from trap_ops.stages.removal import Removal, find_removal, name_of
+from trap_ops.stages.removal import Removal, find_removal
 from trap_ops.store import datasets, images, monitors, regions, run_requests, runs, withdrawal
 from trap_ops.store.database import TURN_OF_PLANNING, Store
 from trap_ops.store.outcomes import (
@@ -174,10 +174,11 @@ def _known_files(connection: Connection, request: RunRequest, found: FoundFiles)
 
     One of which a plane was withdrawn is read again; :func:`_save` leaves out what is known of it.
     """
-    known = images.known_paths_of(connection, request.dataset)
+    known = images.known_names(connection, request.dataset, found.paths)
     with_planes = images.files_with_planes(connection, request.dataset) & set(found.paths)
     if not with_planes:
         return known
+    known |= with_planes
     withdrawn = run_requests.withdrawn_images(connection, request.dataset)
     return known - {
         path for path in with_planes if any(name.startswith(f"{path}[") for name in withdrawn)
@@ -256,12 +257,13 @@ def _save(
         if removal.images:
             gone = [row.id for row in removal.images]
             withdrawal.delete_images(connection, record.dataset, gone)
-        existing = images.images_of(connection, record.dataset)
-        known = {name_of(row) for row in existing}
-        new = [pair for pair in measured if pair[0].plane.name_in(pair[0].path) not in known]
+        names = [file.plane.name_in(file.path) for file, _ in measured]
+        known = images.known_names(connection, record.dataset_name, names)
+        new = [pair for pair, name in zip(measured, names, strict=True) if name not in known]
         good, shapes = [file for file, _ in new], [shape for _, shape in new]
-        late = existing and good and good[0].start <= existing[-1].start
-        if late or removal.images:
+        latest = images.latest_start(connection, record.dataset)
+        if removal.images or (latest is not None and good and good[0].start <= latest):
+            existing = images.images_of(connection, record.dataset)
             # Bands and regions follow from the images in time order, never from arrival (D18).
             logger.info(
                 "images are withdrawn, or not later than those of the dataset: it is gone through "
@@ -387,8 +389,9 @@ def _covered(shape: Geometry | ImageRow, configuration: Configuration) -> Region
 def _by_measured(context: StageContext) -> tuple[list[int], list[int]]:
     """Images of the dataset without and with a measured quality, in canonical order."""
     with context.store.read() as connection:
-        done = finished_images(connection, context.run.dataset, "measure_quality")
-        rows = images.images_of(connection, context.run.dataset)
+        rows = images.unsettled_images(connection, context.run.dataset)
+        ids = [row.id for row in rows]
+        done = finished_images(connection, context.run.dataset, "measure_quality", ids)
     return [row.id for row in rows if row.id not in done], [
         row.id for row in rows if row.id in done
     ]

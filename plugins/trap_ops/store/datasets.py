@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -13,6 +14,7 @@ from trap_ops.config.load import dataset_settings, settings_difference
 from trap_ops.config.model import Configuration
 from trap_ops.errors import ConfigError, StoreError
 from trap_ops.store.database import Store
+from trap_ops.store.outcomes import work_left
 from trap_ops.store.rows import fetch_columns, insert_rows
 from trap_ops.store.runs import now
 from trap_ops.store.schema import candidate, config, dataset, image, run, runningcatalog
@@ -94,9 +96,25 @@ def start_run(connection: Connection, dataset_id: int) -> None:
 
 def end_run(connection: Connection, dataset_id: int) -> None:
     """Note that the dataset is complete as of now."""
+    latest = select(func.max(image.c.taustart_ts)).where(image.c.dataset == dataset_id)
+    settled = None
+    if not work_left(connection, dataset_id, settled_until(connection, dataset_id)):
+        settled = connection.execute(latest).scalar()
     connection.execute(
-        update(dataset).where(dataset.c.id == dataset_id).values(process_end_ts=now())
+        update(dataset)
+        .where(dataset.c.id == dataset_id)
+        .values(process_end_ts=now(), settled_ts=settled)
     )
+
+
+def settled_until(connection: Connection, dataset_id: int) -> datetime | None:
+    """Start of the latest images that no run has to look at again, and with them all earlier ones.
+
+    None if that is not known. Whatever voids what a stage made of an image takes this back
+    (:func:`trap_ops.store.outcomes.forget_outcomes`).
+    """
+    query = select(dataset.c.settled_ts).where(dataset.c.id == dataset_id)
+    return connection.execute(query).scalar()
 
 
 def dataset_id(connection: Connection, name: str) -> int:

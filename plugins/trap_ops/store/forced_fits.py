@@ -12,6 +12,7 @@ from trap_ops.records.arrays import FloatArray, Ids
 from trap_ops.records.sky import FAILED, FITTED, ORPHAN, REQUESTED, FitKind, LinkType, Requests
 from trap_ops.store.database import Store
 from trap_ops.store.links import insert_links
+from trap_ops.store.outcomes import DONE
 from trap_ops.store.rows import (
     Values,
     fetch_columns,
@@ -22,7 +23,7 @@ from trap_ops.store.rows import (
     staged,
     update_rows,
 )
-from trap_ops.store.schema import extractedsource, forcedfit, monitor
+from trap_ops.store.schema import extractedsource, forcedfit, monitor, outcome
 
 
 def images_to_fit(connection: Connection, dataset_id: int) -> list[int]:
@@ -138,6 +139,8 @@ def drop_orphans(connection: Connection, dataset_id: int) -> None:
     made = select(forcedfit.c.xtrsrc).where(mine, forcedfit.c.xtrsrc.is_not(None))
     orphaned = list(connection.execute(made).scalars())
     connection.execute(delete(forcedfit).where(mine))
+    if not orphaned:
+        return
     with id_list(connection, extractedsource.c.id, orphaned) as ids:
         # One that an adopter, or another row of its fork, still has is kept.
         still = select(forcedfit.c.xtrsrc).where(forcedfit.c.xtrsrc.is_not(None))
@@ -176,16 +179,46 @@ def request_monitors(
     store: Store, connection: Connection, dataset_id: int, image_ids: Sequence[int]
 ) -> None:
     """Ask for a fit of every monitoring position in each of these images that has none yet."""
+    query = select(monitor.c.id, monitor.c.ra, monitor.c.decl).order_by(monitor.c.id)
+    positions = fetch_columns(connection, query.where(monitor.c.dataset == dataset_id))
+    _request(store, connection, dataset_id, positions, image_ids)
+
+
+def request_new_monitors(store: Store, connection: Connection, dataset_id: int, stage: str) -> None:
+    """Ask for a fit of monitoring positions that have none in all images that a stage has done.
+
+    That is of positions added after the images: else each image brings its requests.
+    """
+    asked = select(forcedfit.c.id).where(forcedfit.c.monitor == monitor.c.id)
+    query = select(monitor.c.id, monitor.c.ra, monitor.c.decl).order_by(monitor.c.id)
     positions = fetch_columns(
-        connection,
-        select(monitor.c.id, monitor.c.ra, monitor.c.decl).where(monitor.c.dataset == dataset_id),
+        connection, query.where(monitor.c.dataset == dataset_id, ~asked.exists())
     )
+    if not positions["id"]:
+        return
+    done = select(outcome.c.image).where(
+        outcome.c.dataset == dataset_id, outcome.c.stage == stage, outcome.c.result == DONE
+    )
+    image_ids = sorted(connection.execute(done).scalars())
+    _request(store, connection, dataset_id, positions, image_ids)
+
+
+def _request(
+    store: Store,
+    connection: Connection,
+    dataset_id: int,
+    positions: Mapping[str, Sequence[Any]],
+    image_ids: Sequence[int],
+) -> None:
     if not positions["id"] or not len(image_ids):
         return
-    asked = select(forcedfit.c.monitor, forcedfit.c.image).where(
-        forcedfit.c.dataset == dataset_id, forcedfit.c.monitor.is_not(None)
-    )
-    known = {(row.monitor, row.image) for row in connection.execute(asked)}
+    with id_list(connection, forcedfit.c.image, image_ids) as images:
+        asked = (
+            select(forcedfit.c.monitor, forcedfit.c.image)
+            .join(images, images.c.id == forcedfit.c.image)
+            .where(forcedfit.c.kind == int(FitKind.MONITOR))
+        )
+        known = {(row.monitor, row.image) for row in connection.execute(asked)}
     wanted = [
         (number, image_id)
         for image_id in image_ids
@@ -246,6 +279,12 @@ def _link_fits(store: Store, connection: Connection, origins: Ids, image_id: int
             .order_by(table.c.id)
         )
         rows = fetch_columns(connection, query)
+        connection.execute(
+            update(table)
+            .where(table.c.image == image_id, table.c.monitor.is_not(None))
+            .where(table.c.origin.in_(select(made.c.origin)))
+            .values(pending=True)
+        )
     insert_links(store, connection, rows["runcat"], rows["xtrsrc"], rows["link_type"])
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, text, update
 
 from trap_ops.errors import StoreError
 from trap_ops.records.images import (
@@ -27,8 +28,9 @@ from trap_ops.records.images import (
     Verdict,
 )
 from trap_ops.store.database import Store
+from trap_ops.store.datasets import settled_until
 from trap_ops.store.outcomes import ACCEPTED, REJECTED
-from trap_ops.store.rows import Values, id_list, insert_rows, update_rows
+from trap_ops.store.rows import Values, id_list, insert_rows, staged, update_rows
 from trap_ops.store.schema import REJECT_REASONS, dataset, image, noisemodel, rejection
 
 _COLUMNS = {
@@ -102,9 +104,45 @@ _NULL_IS_NAN = (
 )
 
 
-def images_of(connection: Connection, dataset_id: int) -> list[ImageRow]:
-    """All images of a dataset in canonical order."""
-    return _rows(connection, _query().where(image.c.dataset == dataset_id))
+def images_of(
+    connection: Connection, dataset_id: int, since: datetime | None = None
+) -> list[ImageRow]:
+    """All images of a dataset in canonical order, or those that start then or later."""
+    query = _query().where(image.c.dataset == dataset_id)
+    if since is not None:
+        query = query.where(image.c.taustart_ts >= since)
+    return _rows(connection, query)
+
+
+def unsettled_images(connection: Connection, dataset_id: int) -> list[ImageRow]:
+    """Images of a dataset that a run has to look at, in canonical order.
+
+    With them come those of the latest time step that is settled: a run that has nothing to do
+    goes through its stages with these.
+    """
+    return images_of(connection, dataset_id, settled_until(connection, dataset_id))
+
+
+def latest_start(connection: Connection, dataset_id: int) -> datetime | None:
+    """Start of the latest image of a dataset; None if it has none."""
+    query = select(func.max(image.c.taustart_ts)).where(image.c.dataset == dataset_id)
+    return connection.execute(query).scalar()
+
+
+def count_before(connection: Connection, dataset_id: int, start: datetime) -> int:
+    """Count the images of a dataset that start earlier."""
+    query = select(func.count()).where(image.c.dataset == dataset_id, image.c.taustart_ts < start)
+    return connection.execute(query.select_from(image)).scalar_one()
+
+
+# Canonical order of images, backwards.
+LATEST_FIRST = (
+    image.c.taustart_ts.desc(),
+    image.c.freq_eff.desc(),
+    image.c.stokes.desc(),
+    image.c.file_name.desc(),
+    image.c.content_sha256.desc(),
+)
 
 
 def images_by_id(connection: Connection, ids: Sequence[int]) -> list[ImageRow]:
@@ -113,14 +151,16 @@ def images_by_id(connection: Connection, ids: Sequence[int]) -> list[ImageRow]:
         return _rows(connection, _query().join(wanted, wanted.c.id == image.c.id))
 
 
-def known_paths_of(connection: Connection, dataset_name: str) -> set[str]:
-    """Paths of the images that a dataset has; none if there is no such dataset."""
-    query = (
-        select(image.c.url, image.c.plane)
-        .join(dataset)
-        .where(dataset.c.description == dataset_name)
-    )
-    return {_path(url, Plane.parse(plane)) for url, plane in connection.execute(query)}
+def known_names(connection: Connection, dataset_name: str, names: Collection[str]) -> set[str]:
+    """Those of some names (path, and plane) that are of images which a dataset has."""
+    with staged(connection, [image.c.url], {"url": list(names)}) as asked:
+        query = (
+            select(image.c.url)
+            .join(asked, asked.c.url == image.c.url)
+            .join(dataset, dataset.c.id == image.c.dataset)
+            .where(dataset.c.description == dataset_name)
+        )
+        return set(connection.execute(query).scalars())
 
 
 def files_with_planes(connection: Connection, dataset_name: str) -> set[str]:
@@ -128,7 +168,8 @@ def files_with_planes(connection: Connection, dataset_name: str) -> set[str]:
     query = (
         select(image.c.url, image.c.plane)
         .join(dataset)
-        .where(dataset.c.description == dataset_name, image.c.plane != "")
+        # As the partial index says it: SQLite takes it for no bound value.
+        .where(dataset.c.description == dataset_name, text("image.plane <> ''"))
     )
     planes = ((url, Plane.parse(plane)) for url, plane in connection.execute(query))
     return {_path(url, plane) for url, plane in planes if plane.label}
@@ -222,6 +263,16 @@ def set_verdicts(store: Store, connection: Connection, verdicts: Mapping[int, Ve
             "comment": [verdicts[i].comment[:512] for i in rejected],
         },
     )
+
+
+def rejections_among(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[int, str]]:
+    """Reason and comment of those of some images that are rejected, by image id."""
+    with id_list(connection, image.c.id, list(ids)) as wanted:
+        query = select(rejection.c.image, rejection.c.rejectreason, rejection.c.comment).join(
+            wanted, wanted.c.id == rejection.c.image
+        )
+        rows = connection.execute(query).all()
+    return {row.image: (row.rejectreason, row.comment or "") for row in rows}
 
 
 def rejections_of(connection: Connection, dataset_id: int) -> dict[int, tuple[int, str]]:

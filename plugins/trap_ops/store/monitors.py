@@ -8,15 +8,14 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, text, update
 
 from trap_ops.records.runs import MonitorPosition
-from trap_ops.records.sky import FITTED, LinkType
+from trap_ops.records.sky import LinkType
 from trap_ops.store.database import Store
 from trap_ops.store.links import insert_links
 from trap_ops.store.rows import insert_rows
 from trap_ops.store.schema import (
-    assocxtrsource,
     extractedsource,
     forcedfit,
     image,
@@ -24,6 +23,9 @@ from trap_ops.store.schema import (
     runningcatalog,
 )
 from trap_ops.store.sky_sources import delete_sources
+
+# Said as the partial index of the table says it: SQLite takes it for no other wording.
+_PENDING = text("forcedfit.pending")
 
 
 def insert_monitors(
@@ -161,54 +163,74 @@ def link_fits(store: Store, connection: Connection, dataset_id: int) -> int:
     The first fit in time founds the sky source of a position (SCIENCE.md 6.5). If an earlier one
     comes later, the source is founded anew.
     """
-    changed = 0
-    positions = connection.execute(select(monitor).where(monitor.c.dataset == dataset_id)).all()
+    waiting = select(forcedfit.c.monitor).where(forcedfit.c.dataset == dataset_id, _PENDING)
+    positions = connection.execute(
+        select(monitor).where(monitor.c.id.in_(waiting.distinct())).order_by(monitor.c.id)
+    ).all()
     for position in positions:
-        fits = _fits(connection, position.id)
-        if not fits:
-            continue
-        if position.runcat is not None and position.runcat != fits[0].id:
-            delete_sources(connection, [position.runcat])
-        if position.runcat != fits[0].id:
+        source = position.runcat
+        fits = _pending_fits(connection, position.id)
+        if source is not None and _order(fits[0]) < _order(_founding(connection, source)):
+            # All its fits wait again then.
+            delete_sources(connection, [source])
+            source, fits = None, _pending_fits(connection, position.id)
+        number = len(fits)
+        if source is None:
+            source = fits[0].id
             _found(connection, dataset_id, position, fits[0])
-        linked = set(
-            connection.execute(
-                select(assocxtrsource.c.xtrsrc).where(assocxtrsource.c.runcat == fits[0].id)
-            ).scalars()
-        )
-        new = [fit.id for fit in fits if fit.id not in linked]
-        if not new:
-            continue
-        types = [LinkType.MONITOR_FIRST if i == fits[0].id else LinkType.MONITOR for i in new]
-        insert_links(store, connection, [fits[0].id] * len(new), new, [int(t) for t in types])
+        else:
+            number += connection.execute(
+                select(runningcatalog.c.datapoints).where(runningcatalog.c.id == source)
+            ).scalar_one()
+        new = [fit.id for fit in fits]
+        types = [LinkType.MONITOR_FIRST if i == source else LinkType.MONITOR for i in new]
+        insert_links(store, connection, [source] * len(new), new, [int(t) for t in types])
         connection.execute(
-            update(runningcatalog)
-            .where(runningcatalog.c.id == fits[0].id)
-            .values(datapoints=len(fits))
+            update(runningcatalog).where(runningcatalog.c.id == source).values(datapoints=number)
         )
-        changed += 1
-    return changed
+        connection.execute(
+            update(forcedfit)
+            .where(forcedfit.c.monitor == position.id, _PENDING)
+            .values(pending=False)
+        )
+    return len(positions)
 
 
-def _fits(connection: Connection, monitor_id: int) -> list[Row[Any]]:
-    """Measurements of a position in canonical order of their images."""
+def _order(measured: Row[Any]) -> tuple[Any, ...]:
+    """Canonical place of the image of a measurement."""
+    return (
+        measured.taustart_ts,
+        measured.freq_eff,
+        measured.stokes,
+        measured.file_name,
+        measured.content_sha256,
+    )
+
+
+def _measured() -> Select[Any]:
+    return select(
+        extractedsource,
+        image.c.taustart_ts,
+        image.c.freq_eff,
+        image.c.stokes,
+        image.c.file_name,
+        image.c.content_sha256,
+    ).join(image, image.c.id == extractedsource.c.image)
+
+
+def _pending_fits(connection: Connection, monitor_id: int) -> list[Row[Any]]:
+    """Measurements of a position that are in no light curve, in canonical order of their images."""
     query = (
-        select(
-            extractedsource,
-            image.c.taustart_ts,
-            image.c.freq_eff,
-            image.c.stokes,
-            image.c.file_name,
-            image.c.content_sha256,
-        )
+        _measured()
         .join(forcedfit, forcedfit.c.xtrsrc == extractedsource.c.id)
-        .join(image, image.c.id == extractedsource.c.image)
-        .where(forcedfit.c.monitor == monitor_id, forcedfit.c.status == FITTED)
+        .where(forcedfit.c.monitor == monitor_id, _PENDING)
     )
-    return sorted(
-        connection.execute(query),
-        key=lambda r: (r.taustart_ts, r.freq_eff, r.stokes, r.file_name, r.content_sha256),
-    )
+    return sorted(connection.execute(query), key=_order)
+
+
+def _founding(connection: Connection, source: int) -> Row[Any]:
+    """Measurement that founded the sky source of a position."""
+    return connection.execute(_measured().where(extractedsource.c.id == source)).one()
 
 
 def _found(connection: Connection, dataset_id: int, position: Row[Any], first: Row[Any]) -> None:

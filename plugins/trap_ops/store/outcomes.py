@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, or_, select, text, update
 
 from trap_ops.records.names import one_line
 from trap_ops.store.rows import fetch_columns, id_list
 from trap_ops.store.runs import hostname, now
-from trap_ops.store.schema import image, outcome
+from trap_ops.store.schema import dataset, image, outcome
 
 DONE, ACCEPTED, REJECTED = "done", "accepted", "rejected"
+# As the partial indexes of the table say it: SQLite takes them for no bound value.
+_IS_REJECTED = text("outcome.result = 'rejected'")
+_IS_TO_DO_AGAIN = text("outcome.input_hash = ''")
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def forget_outcomes(
     connection: Connection, dataset_id: int, stage: str, images: Iterable[int] | None = None
 ) -> None:
     """Delete the outcomes of a stage, for some images or for all: the work is to be done again."""
+    connection.execute(update(dataset).where(dataset.c.id == dataset_id).values(settled_ts=None))
     condition = (outcome.c.dataset == dataset_id) & (outcome.c.stage == stage)
     if images is None:
         connection.execute(delete(outcome).where(condition))
@@ -97,20 +102,47 @@ def forget_files(connection: Connection, dataset_id: int) -> None:
     )
 
 
-def finished_images(connection: Connection, dataset_id: int, stage: str) -> set[int]:
-    """Images for which a stage has a result that stays."""
-    outcomes = image_outcomes(connection, dataset_id, stage)
+def finished_images(
+    connection: Connection, dataset_id: int, stage: str, images: Iterable[int]
+) -> set[int]:
+    """Those of some images for which a stage has a result that stays."""
+    outcomes = image_outcomes(connection, dataset_id, stage, images)
     return {image_id for image_id, (_, input_hash) in outcomes.items() if input_hash}
 
 
 def image_outcomes(
-    connection: Connection, dataset_id: int, stage: str
+    connection: Connection, dataset_id: int, stage: str, images: Iterable[int]
 ) -> dict[int, tuple[str, str]]:
-    """Result and input hash of a stage, by image id."""
-    query = select(outcome.c.image, outcome.c.result, outcome.c.input_hash).where(
-        outcome.c.dataset == dataset_id, outcome.c.stage == stage, outcome.c.image.is_not(None)
+    """Result and input hash of a stage on those of some images that have one, by image id."""
+    with id_list(connection, outcome.c.image, list(images)) as wanted:
+        query = (
+            select(outcome.c.image, outcome.c.result, outcome.c.input_hash)
+            .join(wanted, wanted.c.id == outcome.c.image)
+            .where(outcome.c.dataset == dataset_id, outcome.c.stage == stage)
+        )
+        return {row.image: (row.result, row.input_hash) for row in connection.execute(query)}
+
+
+def work_left(connection: Connection, dataset_id: int, since: datetime | None) -> bool:
+    """Whether images that start then or later are not through all stages.
+
+    Or if, of all images, there is one that a stage could not work on for a reason that may pass.
+    """
+    mine = (outcome.c.dataset == dataset_id) & (outcome.c.image == image.c.id)
+    through = or_(
+        outcome.c.stage == "associate",
+        outcome.c.stage.in_(["judge_quality", "extract_sources"]) & (outcome.c.result == REJECTED),
     )
-    return {row.image: (row.result, row.input_hash) for row in connection.execute(query)}
+    left = select(image.c.id).where(
+        image.c.dataset == dataset_id, ~select(outcome.c.image).where(mine, through).exists()
+    )
+    if since is not None:
+        left = left.where(image.c.taustart_ts >= since)
+    again = select(outcome.c.image).where(
+        outcome.c.dataset == dataset_id, _IS_TO_DO_AGAIN, outcome.c.image.is_not(None)
+    )
+    queries = (left, again)
+    return any(connection.execute(query.limit(1)).first() is not None for query in queries)
 
 
 @dataclass(frozen=True)
@@ -136,7 +168,7 @@ def rejected_units(connection: Connection, dataset_id: int) -> list[RejectedUnit
             image.c.url,
         )
         .outerjoin(image, image.c.id == outcome.c.image)
-        .where(outcome.c.dataset == dataset_id, outcome.c.result == REJECTED)
+        .where(outcome.c.dataset == dataset_id, _IS_REJECTED)
         .where(outcome.c.stage != "fit_forced")
         .order_by(outcome.c.finished_ts, outcome.c.stage)
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select
 
 from trap_ops.records.images import Check, CheckResult
-from trap_ops.store.outcomes import ACCEPTED
+from trap_ops.store.images import LATEST_FIRST
+from trap_ops.store.outcomes import ACCEPTED, DONE
 from trap_ops.store.rows import id_list, insert_rows
-from trap_ops.store.schema import image, qualitycheck
+from trap_ops.store.schema import image, outcome, qualitycheck
 
 
 def save_checks(
@@ -77,19 +79,95 @@ def warned_images(connection: Connection, dataset_id: int) -> int:
     return connection.execute(query).scalar_one()
 
 
-def measured_by_image(
-    connection: Connection, dataset_id: int, names: Collection[str]
-) -> dict[int, dict[str, float]]:
-    """Return what checks with these names measured, by image id and name; NaN where nothing."""
+def latest_rms(
+    connection: Connection,
+    dataset_id: int,
+    before: datetime,
+    number: int,
+    band: int,
+    stokes: int,
+    region: int | None = None,
+) -> list[float]:
+    """Rms of the latest images that their own checks accepted, in canonical order.
+
+    Of one band and Stokes, and of one sky region or all of them, before a time; at most so many.
+    """
     query = (
-        select(qualitycheck.c.image, qualitycheck.c.check_name, qualitycheck.c.measured)
-        .join(image)
-        .where(image.c.dataset == dataset_id, qualitycheck.c.check_name.in_(list(names)))
+        select(image.c.rms_qc)
+        .join(outcome, outcome.c.image == image.c.id)
+        .where(
+            image.c.dataset == dataset_id,
+            image.c.taustart_ts < before,
+            image.c.band == band,
+            image.c.stokes == stokes,
+            outcome.c.dataset == dataset_id,
+            outcome.c.stage == "judge_quality",
+            outcome.c.result == ACCEPTED,
+        )
+        .order_by(*LATEST_FIRST)
+        .limit(number)
     )
-    found: dict[int, dict[str, float]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.image, {})[row.check_name] = _number(row.measured)
-    return found
+    if region is not None:
+        query = query.where(image.c.skyrgn == region)
+    return [_number(value) for value in connection.execute(query).scalars()][::-1]
+
+
+def latest_measured(
+    connection: Connection,
+    dataset_id: int,
+    check_name: str,
+    number: int,
+    band: int,
+    stokes: int,
+    region: int | None = None,
+) -> list[tuple[float, float]]:
+    """What a check measured, and the rms, of the latest images that are associated.
+
+    In canonical order; of one band and Stokes, and of one sky region or all of them; at most so
+    many. Images of which the check measured nothing do not count.
+    """
+    query = (
+        select(qualitycheck.c.measured, image.c.rms_qc)
+        .join(image, image.c.id == qualitycheck.c.image)
+        .join(outcome, outcome.c.image == image.c.id)
+        .where(
+            image.c.dataset == dataset_id,
+            image.c.band == band,
+            image.c.stokes == stokes,
+            qualitycheck.c.check_name == check_name,
+            qualitycheck.c.measured.is_not(None),
+            outcome.c.dataset == dataset_id,
+            outcome.c.stage == "associate",
+            outcome.c.result == DONE,
+        )
+        .order_by(*LATEST_FIRST)
+        .limit(number)
+    )
+    if region is not None:
+        query = query.where(image.c.skyrgn == region)
+    found = [(_number(row.measured), _number(row.rms_qc)) for row in connection.execute(query)]
+    return found[::-1]
+
+
+def count_associated(
+    connection: Connection, dataset_id: int, most: int, band: int, stokes: int
+) -> int:
+    """Count the associated images of a band and Stokes, up to a number."""
+    query = (
+        select(image.c.id)
+        .join(outcome, outcome.c.image == image.c.id)
+        .where(
+            image.c.dataset == dataset_id,
+            image.c.band == band,
+            image.c.stokes == stokes,
+            outcome.c.dataset == dataset_id,
+            outcome.c.stage == "associate",
+            outcome.c.result == DONE,
+        )
+        .order_by(*LATEST_FIRST)
+        .limit(most)
+    )
+    return len(connection.execute(query).all())
 
 
 def forget_checks(connection: Connection, dataset_id: int, names: Collection[str]) -> None:

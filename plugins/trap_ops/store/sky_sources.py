@@ -178,6 +178,13 @@ def delete_sources(connection: Connection, ids: Sequence[int]) -> None:
             .where(extractedsource.c.ff_runcat.in_(chosen))
             .values(ff_runcat=None)
         )
+        # Their fits wait to be put into a light curve again.
+        monitored = select(monitor.c.id).where(monitor.c.runcat.in_(chosen))
+        connection.execute(
+            update(forcedfit)
+            .where(forcedfit.c.monitor.in_(monitored), forcedfit.c.status == FITTED)
+            .values(pending=True)
+        )
         connection.execute(update(monitor).where(monitor.c.runcat.in_(chosen)).values(runcat=None))
         for table in (
             candidate,

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from trap_ops.records.images import RejectReason
@@ -75,6 +76,13 @@ image = Table(
     Column("array_info", String(255), nullable=False, server_default=""),
     UniqueConstraint("dataset", "url"),
     Index("ix_image_dataset_taustart_ts", "dataset", "taustart_ts"),
+    Index("ix_image_dataset_telescope", "dataset", "telescope"),
+    Index(
+        "ix_image_plane",
+        "dataset",
+        sqlite_where=text("plane <> ''"),
+        postgresql_where=text("plane <> ''"),
+    ),
 )
 
 imagedata = Table(

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Double,
+    Index,
     Integer,
     SmallInteger,
     String,
@@ -46,6 +47,9 @@ dataset = Table(
     one("nodes"),
     # new: settings that all runs of the dataset share, canonical JSON
     Column("settings", Text(), nullable=False, server_default=""),
+    # new: all images that start at or before this have been through all stages, and no run has to
+    # look at them again; NULL: not known
+    Column("settled_ts", DateTime()),
 )
 
 run = Table(
@@ -119,6 +123,19 @@ outcome = Table(
     double("seconds", nullable=False),
     Column("host", String(100), nullable=False),
     Column("finished_ts", DateTime(), nullable=False),
+    # Work to be done again, and what is not used: few of very many rows.
+    Index(
+        "ix_outcome_again",
+        "dataset",
+        sqlite_where=text("input_hash = ''"),
+        postgresql_where=text("input_hash = ''"),
+    ),
+    Index(
+        "ix_outcome_rejected",
+        "dataset",
+        sqlite_where=text("result = 'rejected'"),
+        postgresql_where=text("result = 'rejected'"),
+    ),
 )
 
 node = Table(

@@ -226,6 +226,14 @@ forcedfit = Table(
     Column("reason", String(32), nullable=False, server_default=""),
     double("upper_limit"),
     Column("xtrsrc", BIG, ForeignKey("extractedsource.id"), index=True),
+    # A monitoring position's fit that is not in a light curve yet.
+    flag("pending"),
+    Index(
+        "ix_forcedfit_pending",
+        "monitor",
+        sqlite_where=text("pending"),
+        postgresql_where=text("pending"),
+    ),
     Index("ix_forcedfit_image_status", "image", "status"),
     Index("ix_forcedfit_dataset_status", "dataset", "status"),
     UniqueConstraint("image", "kind", "runcat", name="uq_forcedfit_source"),
