@@ -404,6 +404,12 @@ class ReportConfig(Section):
         ge=0,
         description="Show light curves and cut-outs of so many best candidates.",
     )
+    max_images: int = Field(
+        200,
+        ge=0,
+        description="List all images of a dataset that has at most so many; of a larger one those "
+        "that the run worked on.",
+    )
     cutout_beams: float = Field(
         12.0, gt=1, description="Side of a cut-out image, in beams (FWHM major axis)."
     )

@@ -88,7 +88,7 @@ def view_candidates(
         if row is not None
     }
     rules = contents.run.configuration.images
-    cutouts = cut_out_all(contents.images, requests, rules, access.below(rules.data_roots))
+    cutouts = cut_out_all(contents.every, requests, rules, access.below(rules.data_roots))
     shown = {item.rank for item in contents.shown}
     views = []
     for item in contents.candidates:
@@ -145,7 +145,7 @@ def _parts(
     curve = view_light_curve(
         points,
         contents.gaps.get(item.source, []),
-        contents.images,
+        contents.every,
         contents.bands,
         f"Light curve of {item.name}",
     )
@@ -183,7 +183,7 @@ def _brightest(contents: Contents, item: Candidate) -> CurvePoints:
 
 
 def _request(contents: Contents, item: Candidate, brightest: CurvePoints) -> CutoutRequest:
-    row = contents.images[int(brightest.image[0])]
+    row = contents.every[int(brightest.image[0])]
     beams = contents.run.configuration.report.cutout_beams
     return CutoutRequest(
         ra_deg=item.ra_deg,
@@ -203,12 +203,12 @@ def _choose_images(
     Of the same band and Stokes, accepted, and reaching out to the position.
     """
     series: dict[tuple[int, int], list[ImageRow]] = {}
-    for row in contents.images.values():
+    for row in contents.every.values():
         if row.verdict == ACCEPTED:
             series.setdefault((row.band, row.stokes), []).append(row)
     chosen = {}
     for item in contents.shown:
-        at = contents.images[int(brightest[item.rank].image[0])]
+        at = contents.every[int(brightest[item.rank].image[0])]
         rows = series.get((at.band, at.stokes), [])
         near = _reaching(rows, item.ra_deg, item.dec_deg)
         chosen[item.rank] = {

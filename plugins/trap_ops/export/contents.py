@@ -72,8 +72,13 @@ class Contents:
     ----------
     run : RunRecord
     details : RunDetails
+    n_images : int
+        In the dataset.
     images : dict of ImageRow
-        By id, in canonical order.
+        Those that are listed, by id, in canonical order: all, or of a long dataset those that the
+        run worked on. What follows is of these.
+    every : dict of ImageRow
+        With them those that the light curves need.
     notes : dict of str
         What was assumed of an image, by id.
     detected : dict of int
@@ -100,7 +105,9 @@ class Contents:
 
     run: RunRecord
     details: RunDetails
+    n_images: int
     images: dict[int, ImageRow]
+    every: dict[int, ImageRow]
     notes: dict[int, str]
     detected: dict[int, int]
     rejected: list[RejectedUnit]
@@ -135,23 +142,34 @@ def _load(connection: Connection, run: RunRecord) -> Contents:
     monitors = list_monitors(connection, dataset)
     monitored = [item.source for item in monitors if item.source is not None]
     band_ids, bands = regions.load_bands(connection, dataset)
-    counts = detections.count_by_image(connection, dataset)
+    n_images = images.count_images(connection, dataset)
+    of_run = None
+    if n_images > run.configuration.report.max_images:
+        of_run = run.id
+        listed = images.images_by_id(connection, outcomes.images_of_run(connection, run.id))
+    else:
+        listed = images.images_of(connection, dataset)
+    ids = [row.id for row in listed]
+    with_curves = n_images > len(listed) and bool(shown or monitors)
+    every = images.images_of(connection, dataset) if with_curves else listed
     return Contents(
         run=run,
         details=run_details(connection, run.id),
-        images={row.id: row for row in images.images_of(connection, dataset)},
-        notes=image_notes(connection, dataset),
-        detected={image: of.get(detections.BLIND, 0) for image, of in counts.items()},
-        rejected=outcomes.rejected_units(connection, dataset),
-        checks=quality_checks.checks_of(connection, dataset),
-        outcomes=outcomes.all_outcomes(connection, dataset),
+        n_images=n_images,
+        images={row.id: row for row in listed},
+        every={row.id: row for row in every},
+        notes=image_notes(connection, ids),
+        detected=detections.count_blind(connection, ids),
+        rejected=outcomes.rejected_units(connection, dataset, of_run),
+        checks=quality_checks.checks_of(connection, ids),
+        outcomes=outcomes.all_outcomes(connection, dataset, ids),
         sources=summarise_sky_sources(connection, dataset),
-        fits=forced_fits.count_by_status(connection, dataset),
+        fits=forced_fits.count_by_status(connection, ids),
         candidates=ranked,
         monitors=monitors,
         points=load_light_curves(connection, [*shown, *monitored]),
         gaps=_by_owner(load_gaps(connection, shown)),
-        monitor_gaps=_by_owner(load_monitor_gaps(connection, dataset)),
+        monitor_gaps=_by_owner(load_monitor_gaps(connection, dataset)) if monitors else {},
         bands=dict(zip(band_ids, bands, strict=True)),
         stages=runs.stage_times(connection, run.id),
     )

@@ -112,6 +112,7 @@ def render_report(contents: Contents, access: Access = LOCAL_ONLY) -> str:
     stage_lines, wall = tables.stage_table(contents.stages)
     return environment.get_template(_TEMPLATE).render(
         dataset=contents.run.dataset_name,
+        left_out=contents.n_images - len(contents.images),
         run_key=contents.run.key,
         written=wording.utc(written),
         facts=tables.facts(contents, written),
@@ -217,5 +218,5 @@ def _view_monitor(
     return (
         item.name,
         facts,
-        view_light_curve(points, gaps, contents.images, contents.bands, label),
+        view_light_curve(points, gaps, contents.every, contents.bands, label),
     )

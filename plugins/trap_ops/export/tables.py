@@ -165,7 +165,9 @@ def tiles(contents: Contents) -> list[Tile]:
     fitted = sum(n for (_, status, _), n in contents.fits.items() if status == FITTED)
     asked = sum(contents.fits.values())
     warned = quality.warned_images(contents)
-    more = "" if new == len(contents.images) else f"{new} of the dataset's images new in this run"
+    more = "" if new == contents.n_images else f"{new} of the dataset's images new in this run"
+    if contents.n_images > len(contents.images):
+        more = f"of {len(contents.images)} that this run worked on; {contents.n_images} in all"
     return [
         Tile(accepted, _plural(accepted, "image") + " accepted", more, "images"),
         Tile(

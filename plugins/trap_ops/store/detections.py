@@ -140,6 +140,18 @@ def load_blind(connection: Connection, image_ids: Sequence[int]) -> dict[int, De
     }
 
 
+def count_blind(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """Return the number of blind detections of those of some images that have any."""
+    with id_list(connection, extractedsource.c.image, ids) as wanted:
+        query = (
+            select(extractedsource.c.image, func.count().label("number"))
+            .join(wanted, wanted.c.id == extractedsource.c.image)
+            .where(extractedsource.c.extract_type == BLIND)
+            .group_by(extractedsource.c.image)
+        )
+        return {row.image: row.number for row in connection.execute(query)}
+
+
 def count_by_image(connection: Connection, dataset_id: int) -> dict[int, dict[int, int]]:
     """Return the number of measurements by image and ``extract_type``."""
     query = (

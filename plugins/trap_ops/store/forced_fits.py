@@ -258,14 +258,17 @@ def owners(connection: Connection, image_id: int) -> Mapping[int, tuple[int | No
     return found
 
 
-def count_by_status(connection: Connection, dataset_id: int) -> dict[tuple[int, str, str], int]:
-    """Return the number of requests by kind, status and reason."""
-    query = (
-        select(forcedfit.c.kind, forcedfit.c.status, forcedfit.c.reason, func.count())
-        .where(forcedfit.c.dataset == dataset_id)
-        .group_by(forcedfit.c.kind, forcedfit.c.status, forcedfit.c.reason)
-    )
-    return {(kind, status, reason): n for kind, status, reason, n in connection.execute(query)}
+def count_by_status(
+    connection: Connection, image_ids: Sequence[int]
+) -> dict[tuple[int, str, str], int]:
+    """Return the number of requests in some images by kind, status and reason."""
+    with id_list(connection, forcedfit.c.image, image_ids) as images:
+        query = (
+            select(forcedfit.c.kind, forcedfit.c.status, forcedfit.c.reason, func.count())
+            .join(images, images.c.id == forcedfit.c.image)
+            .group_by(forcedfit.c.kind, forcedfit.c.status, forcedfit.c.reason)
+        )
+        return {(kind, status, reason): n for kind, status, reason, n in connection.execute(query)}
 
 
 def _link_fits(store: Store, connection: Connection, origins: Ids, image_id: int) -> None:

@@ -123,6 +123,12 @@ def unsettled_images(connection: Connection, dataset_id: int) -> list[ImageRow]:
     return images_of(connection, dataset_id, settled_until(connection, dataset_id))
 
 
+def count_images(connection: Connection, dataset_id: int) -> int:
+    """Count the images of a dataset."""
+    query = select(func.count()).select_from(image).where(image.c.dataset == dataset_id)
+    return connection.execute(query).scalar_one()
+
+
 def latest_start(connection: Connection, dataset_id: int) -> datetime | None:
     """Start of the latest image of a dataset; None if it has none."""
     query = select(func.max(image.c.taustart_ts)).where(image.c.dataset == dataset_id)

@@ -156,8 +156,13 @@ class RejectedUnit:
     path: str = ""
 
 
-def rejected_units(connection: Connection, dataset_id: int) -> list[RejectedUnit]:
-    """Images and files of a dataset that are not used, each once, in order of their names."""
+def rejected_units(
+    connection: Connection, dataset_id: int, run_id: int | None = None
+) -> list[RejectedUnit]:
+    """Images and files of a dataset that are not used, each once, in order of their names.
+
+    All, or those that a run rejected.
+    """
     query = (
         select(
             outcome.c.unit,
@@ -172,6 +177,8 @@ def rejected_units(connection: Connection, dataset_id: int) -> list[RejectedUnit
         .where(outcome.c.stage != "fit_forced")
         .order_by(outcome.c.finished_ts, outcome.c.stage)
     )
+    if run_id is not None:
+        query = query.where(outcome.c.run == run_id)
     first: dict[str, RejectedUnit] = {}
     for row in connection.execute(query):
         name = one_line(row.file_name or row.unit.rsplit("/", 1)[-1])
@@ -182,20 +189,32 @@ def rejected_units(connection: Connection, dataset_id: int) -> list[RejectedUnit
     return sorted(first.values(), key=lambda unit: unit.name)
 
 
-def all_outcomes(connection: Connection, dataset_id: int) -> dict[str, list[Any]]:
-    """Return the outcomes of a dataset as columns, by unit and stage, for the report."""
-    query = (
-        select(
-            outcome.c.unit,
-            outcome.c.stage,
-            outcome.c.image,
-            outcome.c.result,
-            outcome.c.reason,
-            outcome.c.message,
-            outcome.c.seconds,
-            outcome.c.run,
-        )
-        .where(outcome.c.dataset == dataset_id)
-        .order_by(outcome.c.unit, outcome.c.stage)
-    )
-    return fetch_columns(connection, query)
+def images_of_run(connection: Connection, run_id: int) -> list[int]:
+    """Ids of the images that a run has worked on."""
+    query = select(outcome.c.image).where(outcome.c.run == run_id, outcome.c.image.is_not(None))
+    return sorted(connection.execute(query.distinct()).scalars())
+
+
+def all_outcomes(
+    connection: Connection, dataset_id: int, ids: Sequence[int]
+) -> dict[str, list[Any]]:
+    """Return outcomes as columns, by unit and stage, for the report.
+
+    Those of some images, and of the files that the latest run of their dataset could not use.
+    """
+    query = select(
+        outcome.c.unit,
+        outcome.c.stage,
+        outcome.c.image,
+        outcome.c.result,
+        outcome.c.reason,
+        outcome.c.message,
+        outcome.c.seconds,
+        outcome.c.run,
+    ).order_by(outcome.c.unit, outcome.c.stage)
+    files = query.where(outcome.c.dataset == dataset_id, outcome.c.image.is_(None), _IS_REJECTED)
+    with id_list(connection, outcome.c.image, ids) as wanted:
+        of_images = query.join(wanted, wanted.c.id == outcome.c.image)
+        found = fetch_columns(connection, of_images)
+    of_files = fetch_columns(connection, files)
+    return {name: [*values, *of_files[name]] for name, values in found.items()}

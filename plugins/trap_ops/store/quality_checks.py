@@ -46,16 +46,17 @@ def save_checks(
     )
 
 
-def checks_of(connection: Connection, dataset_id: int) -> dict[int, list[Check]]:
-    """Checks of the images of a dataset by image id, in order of their names."""
-    query = (
-        select(qualitycheck)
-        .join(image)
-        .where(image.c.dataset == dataset_id)
-        .order_by(qualitycheck.c.image, qualitycheck.c.check_name)
-    )
+def checks_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[Check]]:
+    """Checks of some images by image id, in order of their names."""
+    with id_list(connection, image.c.id, ids) as wanted:
+        query = (
+            select(qualitycheck)
+            .join(wanted, wanted.c.id == qualitycheck.c.image)
+            .order_by(qualitycheck.c.image, qualitycheck.c.check_name)
+        )
+        rows = connection.execute(query).all()
     found: dict[int, list[Check]] = {}
-    for row in connection.execute(query):
+    for row in rows:
         found.setdefault(row.image, []).append(
             Check(
                 name=row.check_name,

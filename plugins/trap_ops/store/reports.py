@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from trap_ops.records.arrays import FloatArray, Ids
-from trap_ops.store.rows import fetch_columns, floats, integers
+from trap_ops.store.rows import fetch_columns, floats, id_list, integers
 from trap_ops.store.schema import image, monitor, run, runningcatalog, varmetric
 
 
@@ -145,9 +146,12 @@ def list_monitors(connection: Connection, dataset_id: int) -> list[MonitorSummar
     return [MonitorSummary(*row) for row in connection.execute(query)]
 
 
-def image_notes(connection: Connection, dataset_id: int) -> dict[int, str]:
-    """What headers lacked and was assumed, by image; only images with such notes."""
-    query = select(image.c.id, image.c.notes).where(
-        image.c.dataset == dataset_id, image.c.notes != ""
-    )
-    return {row.id: row.notes for row in connection.execute(query)}
+def image_notes(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """What headers lacked and was assumed, by image; only those of some that have such notes."""
+    with id_list(connection, image.c.id, ids) as wanted:
+        query = (
+            select(image.c.id, image.c.notes)
+            .join(wanted, wanted.c.id == image.c.id)
+            .where(image.c.notes != "")
+        )
+        return {row.id: row.notes for row in connection.execute(query)}
