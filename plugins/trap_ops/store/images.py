@@ -6,7 +6,9 @@ import io
 import json
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,15 @@ from trap_ops.records.images import (
 from trap_ops.store.database import Store
 from trap_ops.store.datasets import settled_until
 from trap_ops.store.outcomes import ACCEPTED, REJECTED
-from trap_ops.store.rows import Values, id_list, insert_rows, staged, update_rows
+from trap_ops.store.rows import (
+    Values,
+    fetch_columns,
+    floats,
+    id_list,
+    insert_rows,
+    staged,
+    update_rows,
+)
 from trap_ops.store.schema import REJECT_REASONS, dataset, image, noisemodel, rejection
 
 _COLUMNS = {
@@ -425,17 +435,25 @@ def _query() -> Select[Any]:
 
 
 def _rows(connection: Connection, query: Select[Any]) -> list[ImageRow]:
-    rows = []
-    for row in connection.execute(query):
-        values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
-        for name in _NULL_IS_NAN:
-            if values[name] is None:
-                values[name] = float("nan")
-        values["plane"] = Plane.parse(values["plane"])
-        values["path"] = _path(values["path"], values["plane"])
-        values["array"] = ArrayInfo(**json.loads(values["array"] or "{}"))
-        rows.append(ImageRow(**values))
-    return sorted(rows, key=lambda item: item.order)
+    columns = fetch_columns(connection, query)
+    for name in _NULL_IS_NAN:
+        columns[name] = floats(columns[name]).tolist()
+    columns["plane"] = list(map(_plane, columns["plane"]))
+    columns["path"] = list(map(_path, columns["path"], columns["plane"]))
+    columns["array"] = list(map(_array, columns["array"]))
+    values = (columns[field.name] for field in fields(ImageRow))
+    return sorted(map(ImageRow, *values), key=lambda item: item.order)
+
+
+# Most images of a dataset are alike in these.
+@lru_cache(maxsize=256)
+def _plane(text: str) -> Plane:
+    return Plane.parse(text)
+
+
+@lru_cache(maxsize=256)
+def _array(text: str) -> ArrayInfo:
+    return ArrayInfo(**json.loads(text or "{}"))
 
 
 def _path(url: str, plane: Plane) -> str:
