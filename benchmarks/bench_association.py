@@ -1,18 +1,20 @@
-"""Association and what follows it, without pixels: ``python -m benchmarks.bench_association``."""
+"""Association, and datasets that grow: ``python -m benchmarks.bench_association``."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sqlalchemy import create_engine, make_url, text
 
 from benchmarks.environment import (
     best_of,
@@ -20,11 +22,11 @@ from benchmarks.environment import (
     describe_environment,
     print_environment,
 )
-from benchmarks.made_series import BEAM_DEG, Series, Sky, look
+from benchmarks.grown_datasets import appended, drawn, small_images
+from benchmarks.made_series import BEAM_DEG, Sky, look
 from trap_ops.records.sources import Detections, Sources
 from trap_ops.science.association import match, score
 from trap_ops.science.catalogue import Catalogue, first_positions
-from trap_ops.store.database import Store
 
 
 def detections_of(sources: Sources) -> Detections:
@@ -64,32 +66,22 @@ def one_image(n: int, repetitions: int) -> dict[str, Any]:
     return {"detections": len(second), "pairs": pairs, "cpu_s": best_of(seconds)}
 
 
-def appended(url: str, n_images: int, n_sources: int) -> dict[str, Any]:
-    """CPU seconds of an image, appended one run after the other, at the start and at the end."""
-    store = Store(url)
-    store.prepare()
-    series = Series(store, Sky.draw(n_sources))
-    series.add(20)
-    series.run()
-    seconds = []
-    for number in range(20, n_images):
-        series.add(1)
-        started = time.process_time()
-        series.run()
-        seconds.append(time.process_time() - started)
-        if number % 200 == 0 and sys.stderr.isatty():
-            print(f"\r{number} of {n_images} images", end="", file=sys.stderr)
-    store.close()
-    part = max(1, len(seconds) // 20)
-    first, last = float(np.mean(seconds[:part])), float(np.mean(seconds[-part:]))
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    name = url.split(":", 1)[0]
-    print(
-        f"{name}: {n_images} images of {n_sources} sources, a run each: {first * 1e3:.0f} ms of "
-        f"CPU for the first {part}, {last * 1e3:.0f} ms for the last, ratio {last / first:.2f}; "
-        f"peak {peak_mb:.0f} MB"
-    )
-    return {"first_s": first, "last_s": last, "ratio": last / first, "peak_mb": peak_mb}
+@contextmanager
+def database(server: str, scratch: Path) -> Iterator[str]:
+    """Address of a new database, which is gone afterwards."""
+    name = f"bench_{uuid.uuid4().hex[:12]}"
+    if server == "sqlite":
+        yield f"sqlite:///{scratch / name}.db"
+        return
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    try:
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+        engine.dispose()
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -99,10 +91,14 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--detections", type=int, default=100_000, help="of one large image")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--images", type=int, default=400, help="appended one after the other")
-    parser.add_argument("--sources", type=int, default=100, help="in each of these")
+    parser.add_argument("--images", type=int, default=1000, help="small ones, appended")
+    parser.add_argument("--timed", type=int, default=100, help="of these, the first and the last")
+    parser.add_argument("--drawn", type=int, default=100, help="images without pixels, in one run")
+    parser.add_argument("--sources", type=int, default=1000, help="in each of those")
     parser.add_argument(
-        "--postgresql", metavar="URL", help="an empty database that is filled too, and left so"
+        "--postgresql",
+        metavar="URL",
+        help="server, as postgresql+psycopg2://user@host/postgres: databases are made and dropped",
     )
     arguments = parser.parse_args(words)
     environment = describe_environment()
@@ -111,12 +107,17 @@ def main(words: Sequence[str] | None = None) -> None:
         "benchmark": "association",
         "one_image": one_image(arguments.detections, arguments.repetitions),
     }
-    with tempfile.TemporaryDirectory() as scratch:
-        urls = [f"sqlite:///{Path(scratch) / 'results.db'}"]
-        urls += [arguments.postgresql] if arguments.postgresql else []
-        made["appended"] = {
-            url.split(":", 1)[0]: appended(url, arguments.images, arguments.sources) for url in urls
-        }
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        images = small_images(arguments.images, scratch / "images")
+        for server in filter(None, ("sqlite", arguments.postgresql)):
+            kind = server.split("+")[0].split(":")[0]
+            with database(server, scratch) as url:
+                made.setdefault("appended", {})[kind] = appended(
+                    url, images, arguments.timed, scratch
+                )
+            with database(server, scratch) as url:
+                made.setdefault("drawn", {})[kind] = drawn(url, arguments.drawn, arguments.sources)
     if code_has_changed(environment):
         sys.exit("the code has changed meanwhile: run it again")
     print(json.dumps(made | {"environment": environment}))
