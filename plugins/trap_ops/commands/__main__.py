@@ -23,6 +23,7 @@ VERBS = (
     "coverage",
     "checksum",
     "check",
+    "schema",
     "debug",
     "monitor",
     "withdraw",
