@@ -1,4 +1,4 @@
-"""The page of tables and columns is made from the schema, and says of every column what it holds."""
+"""The page of tables and columns is made from the schema, and says what every column holds."""
 
 from __future__ import annotations
 

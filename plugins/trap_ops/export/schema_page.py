@@ -15,14 +15,14 @@ from trap_ops.store.schema.descriptions import describe, load_descriptions
 
 _HEAD = """# Tables and columns
 
-Made by `make docs` from the schema (`plugins/trap_ops/store/schema`); `bin/trap-manage schema` prints it too, and
-`bin/trap-manage schema varmetric` one table of it. How the tables hang together, what their codes mean, and SQL for what
-people ask is in [results.md](results.md).
+Made by `make docs` from the schema (`plugins/trap_ops/store/schema`); `bin/trap-manage schema`
+prints it too, and `bin/trap-manage schema varmetric` one table of it. How the tables hang together,
+what their codes mean, and SQL for what people ask is in [results.md](results.md).
 
-Angles are in degrees, J2000; fluxes in Jy, peaks and rms in Jy/beam; frequencies in Hz; times in UTC without a zone.
-Types are those of PostgreSQL; SQLite keeps times and text as text, all whole numbers as INTEGER and truth values as 0
-and 1. *NULL* says that a column may have no value. In the column *key*, "primary" is the primary key, an arrow leads to
-the table whose `id` it holds, "unique" has each value once, "index" has an index.
+Angles are J2000; times are UTC without a zone. Types are those of PostgreSQL; SQLite keeps times as
+text, and truth values as 0 and 1. *NULL* says that a column may have no value. In the column *key*,
+"primary" is the primary key, an arrow leads to the table whose `id` it holds, "unique" has each
+value once, and "index" has an index.
 """
 
 
