@@ -262,10 +262,13 @@ def _show(
     ra, dec = wording.sexagesimal(source.ra_deg, source.dec_deg)
     lines = [
         f"{one_line(_title(source))} (id {source.id}) in dataset {one_line(source.dataset_name)}",
-        f"  {ra} {dec} ({source.ra_deg:.6f} {source.dec_deg:+.6f}) ± "
-        f"{3600.0 * source.sigma_ew_deg:.2g} x {3600.0 * source.sigma_ns_deg:.2g} arcsec"
-        + ("" if source.monitored else f", {wording.stokes(source.stokes)}"),
+        f"  {ra} {dec} ({source.ra_deg:.6f} {source.dec_deg:+.6f})",
     ]
+    if not source.monitored:  # That is exact, and in all Stokes.
+        lines[-1] += (
+            f" ± {3600.0 * source.sigma_ew_deg:.2g} x {3600.0 * source.sigma_ns_deg:.2g} arcsec, "
+            f"{wording.stokes(source.stokes)}"
+        )
     if math.isfinite(source.distance_arcsec):
         lines.append(f"  {source.distance_arcsec:.3g} arcsec from the position asked for")
     if origin is not None:
