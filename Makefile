@@ -21,7 +21,7 @@ CONFIG ?= auto
 SET ?=
 DEMO := var/demo/images
 
-.PHONY: help setup demo run test test-fast test-long lint format bench pins services clean
+.PHONY: help setup demo run test test-fast test-long lint format docs bench pins services clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -80,6 +80,9 @@ lint: .venv/.ready-dev ## style, types, directions of import
 format: .venv/.ready-dev ## rewrite the code in the house style
 	@.venv/bin/ruff check --quiet --fix-only .
 	@.venv/bin/ruff format --quiet .
+
+docs: .venv/.ready ## write the pages that are made from the code: docs/schema.md
+	@bin/trap-manage schema > docs/schema.md
 
 bench: .venv/.ready ## time and memory; one JSON line a benchmark
 	@$(RUN) benchmarks.bench_main_job

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ImageFont
 
 from export.conftest import parse
+from trap_ops.export import plot_files
 from trap_ops.export.axes import Scale, date_ticks, linear_ticks, log_ticks
 from trap_ops.export.plots import Cloud, Marks, Panel, eta_v, light_curve
+from trap_ops.export.wording import superscript
 
 NEW_YEAR = datetime(2026, 1, 1)
 
@@ -244,3 +247,12 @@ def test_eta_v_of_a_large_catalogue_stays_small_and_tells_of_the_unusual() -> No
 def test_empty_eta_v() -> None:
     none = np.empty(0)
     assert "nan" not in eta_v([Cloud("source", "dot", "", none, none)], "x")
+
+
+@pytest.mark.parametrize("name", ["DejaVuSans.ttf", "DejaVuSans-Bold.ttf"])
+def test_the_fonts_of_png_files_have_every_sign_that_plots_write(name: str) -> None:
+    font = ImageFont.truetype(plot_files._HERE / "fonts" / name, 40)
+    lacking = bytes(font.getmask("\uffff"))
+    written = "".join(map(chr, range(0x21, 0x7F))) + "−±×–≤ηµ·" + superscript(-1234567890)
+    for sign in written:
+        assert bytes(font.getmask(sign)) not in {lacking, b""}, sign

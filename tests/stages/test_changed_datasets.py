@@ -216,6 +216,32 @@ def test_what_is_wrong_is_refused_and_nothing_done(
     assert number_of_runs(store) == 1
 
 
+def test_a_run_takes_a_position_again_and_none_that_is_nearly_another(
+    store: Store, easy: list[Path], run: Run
+) -> None:
+    run(store, easy[:1], monitor=[CENTRE, FAR])
+    before = checksum(store)
+    # Equal to the last digit: nothing new, whatever it is called.
+    run(store, easy[:1], monitor=[CENTRE, CENTRE, MonitorPosition(FAR.ra_deg, FAR.dec_deg, "x")])
+    assert checksum(store) == before
+    nearly = MonitorPosition(CENTRE.ra_deg, CENTRE.dec_deg + 0.9 / 3600.0, "nearly")
+    said = r"nothing is added: .*\n  position 2: .*'nearly' is there already: .*'near, the centre'"
+    with pytest.raises(ConfigError, match=said):
+        run(store, easy[:2], monitor=[FAR, nearly])
+    with pytest.raises(ConfigError, match=r"position 2: .*'nearly' is the same as position 1"):
+        local.run(easy[:1], "other", store_url=store.url.render_as_string(hide_password=False),
+                  monitor=[CENTRE, nearly], output_dir=easy[0].parent)  # fmt: skip
+    assert checksum(store) == before
+    assert number_of_runs(store) == 2
+    # A little farther away it is another place, and so it is where the other one goes.
+    beside = MonitorPosition(CENTRE.ra_deg, CENTRE.dec_deg + 1.1 / 3600.0, "beside")
+    run(store, easy[:1], monitor=[beside])
+    run(store, [], monitor=[nearly], remove_monitors=[CENTRE.name, "beside"])
+    with store.read() as connection:
+        names = connection.execute(select(monitor.c.name)).scalars()
+        assert sorted(names) == sorted([FAR.name, "nearly"])
+
+
 CHANGES = [
     ("monitor", "add", "series", "[[1, 2]]"),
     ("monitor", "remove", "series", CENTRE.name, "--yes"),

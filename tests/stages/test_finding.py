@@ -182,6 +182,40 @@ def test_negative_sources_are_measured_and_followed(store: Store, tmp_path: Path
     # What appears was fitted where it was not yet seen.
     curve = points(store, at(store, *appearing[:2]))
     assert [point.extract_type for point in curve] == [3, 3, 0, 0]
+    # Fluxes of both signs are real there: limits are of the absolute flux.
+    before = rows_of(
+        store, extractedsource.c.f_peak, extractedsource.c.f_peak_err, forcedfit.c.upper_limit,
+        where=extractedsource.c.id == forcedfit.c.xtrsrc,
+    )  # fmt: skip
+    assert min(row.f_peak for row in before) < 0.0
+    for row in before:
+        assert row.upper_limit == abs(row.f_peak) + 3.0 * row.f_peak_err
+
+
+def test_what_is_significantly_negative_has_a_limit_in_stokes_i_only(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    """Monitored: a hole of 40 sigma, in images of Stokes I and, copied, of Stokes V."""
+    plan = SeriesPlan(**{**vars(PLAN), "n_steady": 0})
+    hole, bright = (50.3, 60.7, [-40.0] * 4), (110.0, 30.0, [50.0] * 4)
+    paths, _, _ = series(tmp_path / "images", plan, [hole, bright])
+    ra, dec = (float(value) for value in WCS.pixel_to_world_values(*hole[:2]))
+    for path in paths:
+        with fits.open(path) as hdus:
+            hdus[0].header["CRVAL4"] = 4.0
+            hdus.writeto(path.with_name(f"v-{path.name}"))
+    run(store, [*paths, *(path.with_name(f"v-{path.name}") for path in paths)],
+        monitor=[MonitorPosition(ra, dec, "hole")])  # fmt: skip
+    fitted = rows_of(
+        store, image.c.stokes, extractedsource.c.f_peak, extractedsource.c.f_peak_err,
+        forcedfit.c.upper_limit,
+        where=(forcedfit.c.monitor.is_not(None)) & (extractedsource.c.id == forcedfit.c.xtrsrc)
+        & (image.c.id == extractedsource.c.image),
+    )  # fmt: skip
+    assert sorted(row.stokes for row in fitted) == [1] * 4 + [4] * 4
+    for row in fitted:
+        assert row.f_peak < -30.0 * row.f_peak_err
+        assert row.upper_limit == (3.0 * row.f_peak_err if row.stokes == 1 else None)
 
 
 def test_negative_sources_become_candidates_by_how_they_vary(

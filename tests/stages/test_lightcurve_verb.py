@@ -13,6 +13,7 @@ import pytest
 from astropy.io.votable import parse, validate
 from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
+from PIL import Image, ImageColor
 from sqlalchemy import select, text
 
 from trap_ops.commands.__main__ import main
@@ -153,7 +154,7 @@ def test_names_of_several_datasets_are_told_apart(
         (["--all"], "--all needs --dataset NAME"),
         (["--all", "--dataset", "night"], "give --csv FILE or --votable FILE"),
         (["in most", "west", "--plot", "a.svg"], "--plot draws one source"),
-        (["in most", "--plot", "a.png"], "name a file that ends in .svg"),
+        (["in most", "--plot", "a.pdf"], "name a file that ends in .svg or .png"),
         (["in most", "--dataset", "nix"], "there is no dataset 'nix'; there are: night, other"),
     ],
 )
@@ -252,3 +253,28 @@ def test_a_plot_is_a_file_of_its_own(
     view = root.getAttribute("viewBox").split()
     (inner,) = root.getElementsByTagName("svg")
     assert float(view[3]) == float(inner.getAttribute("y")) + float(inner.getAttribute("height"))
+
+
+def test_a_png_is_the_same_drawing(
+    night: Store, sources: list[SkySource], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = richest(night, sources)
+    for name in ("curve.svg", "curve.PNG"):
+        assert main(["lightcurve", str(source.id), "--plot", str(tmp_path / name)]) == 0
+    capsys.readouterr()
+    root = minidom.parse(str(tmp_path / "curve.svg")).documentElement  # noqa: S318 - our own file
+    size = [float(side) for side in root.getAttribute("viewBox").split()[2:]]
+    with Image.open(tmp_path / "curve.PNG") as picture:
+        assert picture.format == "PNG"
+        assert picture.size == tuple(round(3.0 * side) for side in size)
+        pixels = np.asarray(picture.convert("RGB")).reshape(picture.height, picture.width, 3)
+    assert (pixels[0, 0] == 255).all()
+    # Filled points of each kind, as the legend and the curve have them, and the title's letters.
+    for colour, rows in (
+        ("#0b5cad", slice(None)),
+        ("#8a4fae", slice(None)),
+        ("#1b1f24", slice(78)),
+    ):
+        drawn = (pixels[rows] == ImageColor.getrgb(colour)).all(axis=-1)
+        assert drawn.sum() > 150, colour
+    assert "var(" not in (tmp_path / "curve.svg").read_text()

@@ -23,6 +23,7 @@ VERBS = (
     "coverage",
     "checksum",
     "check",
+    "schema",
     "debug",
     "monitor",
     "withdraw",
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for module in modules:
         module.add_parser(verbs)
-    parsed = parser.parse_args(words)
+    parsed = parse_words(parser, words)
     try:
         status: int = parsed.run(parsed)
     except TrapError as error:
@@ -71,6 +72,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     return status
+
+
+def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line on which options may stand anywhere among the names.
+
+    argparse takes names that stand together only (``withdraw night1 --yes a.fits`` would be an
+    error), but has a way that takes them all, of which parsers with verbs are excluded: so the
+    parser of the verb is looked up first.
+    """
+    # There is no public way to ask a parser for its verbs.
+    parts = parser._actions  # noqa: SLF001
+    verbs = next((part.choices for part in parts if part.nargs == argparse.PARSER), None)
+    if isinstance(verbs, dict):
+        below = verbs.get(words[0]) if words else None
+        return parser.parse_args(words) if below is None else parse_words(below, words[1:])
+    if "--" in words:
+        mark = words.index("--")
+        options, names = words[:mark], words[mark + 1 :]
+        if any(name.startswith("-") for name in names):
+            # The other way forgets the mark, and would take these for options.
+            return parser.parse_args(words)
+        words = [*options, *names]
+    return parser.parse_intermixed_args(words)
 
 
 def _stop(number: int, _frame: object) -> None:

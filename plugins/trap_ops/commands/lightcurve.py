@@ -20,7 +20,7 @@ from trap_ops.commands.summary import make_console
 from trap_ops.errors import ConfigError
 from trap_ops.export import wording
 from trap_ops.export.light_curves import view_light_curve
-from trap_ops.export.plots import as_file
+from trap_ops.export.plot_files import as_png, as_svg
 from trap_ops.export.source_curves import (
     CurveLine,
     SourceCurve,
@@ -41,6 +41,7 @@ from trap_ops.store.database import Store
 from trap_ops.store.sky_source_search import Lineage, SkySource
 
 _DEFAULT_RADIUS_ARCSEC = 30.0
+_PLOT_FILES = {".svg": as_svg, ".png": as_png}
 _COLUMNS = (
     *("start (UTC)", "frequency", "S", "kind", "f_int", "f_peak", "upper limit", "det_sigma"),
     *("flags", "image"),
@@ -76,7 +77,10 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a CSV table")
     parser.add_argument("--votable", type=Path, metavar="FILE", help="write a VOTable")
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE.svg", help="draw the light curve of one source, as SVG"
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the light curve of one source, as SVG or PNG: FILE ends in .svg or .png",
     )
     parser.set_defaults(run=run)
 
@@ -114,10 +118,10 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
     if arguments.plot and (arguments.all or len(arguments.source) != 1):
         msg = "--plot draws one source: name one"
         raise ConfigError(msg)
-    if arguments.plot and arguments.plot.suffix.lower() != ".svg":
+    if arguments.plot and arguments.plot.suffix.lower() not in _PLOT_FILES:
         msg = (
-            f"--plot {one_line(str(arguments.plot))}: plots are written as SVG, which browsers and "
-            "Inkscape open (and turn into PNG or PDF); name a file that ends in .svg"
+            f"--plot {one_line(str(arguments.plot))}: plots are written as SVG and PNG; name a "
+            "file that ends in .svg or .png (browsers print SVG as PDF)"
         )
         raise ConfigError(msg)
 
@@ -238,7 +242,8 @@ def _write(arguments: argparse.Namespace, curves: list[SourceCurve]) -> None:
             raise ConfigError(msg)
         title = f"{_title(curve.source)} ({curve.source.dataset_name})"
         view = view_light_curve(curve.points, curve.gaps, curve.images, curve.bands, title)
-        save_file(arguments.plot, as_file(view.plot, title))
+        draw = _PLOT_FILES[arguments.plot.suffix.lower()]
+        save_file(arguments.plot, draw(view.plot, title))
         print(f"{arguments.plot}: {view.words}")
 
 
@@ -257,10 +262,13 @@ def _show(
     ra, dec = wording.sexagesimal(source.ra_deg, source.dec_deg)
     lines = [
         f"{one_line(_title(source))} (id {source.id}) in dataset {one_line(source.dataset_name)}",
-        f"  {ra} {dec} ({source.ra_deg:.6f} {source.dec_deg:+.6f}) ± "
-        f"{3600.0 * source.sigma_ew_deg:.2g} x {3600.0 * source.sigma_ns_deg:.2g} arcsec"
-        + ("" if source.monitored else f", {wording.stokes(source.stokes)}"),
+        f"  {ra} {dec} ({source.ra_deg:.6f} {source.dec_deg:+.6f})",
     ]
+    if not source.monitored:  # That is exact, and in all Stokes.
+        lines[-1] += (
+            f" ± {3600.0 * source.sigma_ew_deg:.2g} x {3600.0 * source.sigma_ns_deg:.2g} arcsec, "
+            f"{wording.stokes(source.stokes)}"
+        )
     if math.isfinite(source.distance_arcsec):
         lines.append(f"  {source.distance_arcsec:.3g} arcsec from the position asked for")
     if origin is not None:

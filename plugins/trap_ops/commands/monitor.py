@@ -13,10 +13,10 @@ from trap_ops.commands.confirmation import add_yes, confirmed
 from trap_ops.commands.environment import store_url
 from trap_ops.commands.positions import read_positions
 from trap_ops.commands.summary import make_console
-from trap_ops.errors import ConfigError
 from trap_ops.export.wording import count, number
 from trap_ops.records.runs import MonitorPosition
-from trap_ops.science.monitoring import SAME_PLACE_ARCSEC, near, places
+from trap_ops.science.monitoring import SAME_PLACE_ARCSEC
+from trap_ops.stages.monitor_positions import refuse_doubles
 from trap_ops.stages.removal import find_monitors
 from trap_ops.store import datasets, monitors, run_requests, runs
 from trap_ops.store.database import Store
@@ -73,7 +73,7 @@ def run_add(arguments: argparse.Namespace) -> int:
         dataset = datasets.dataset_id(connection, arguments.dataset)
         runs.check_free(connection, arguments.dataset)
         begun = _begun(run_requests.unfinished_requests(connection, dataset))
-        _refuse_doubles(positions, stand, monitors.monitors_of(connection, dataset), begun)
+        refuse_doubles(positions, stand, monitors.monitors_of(connection, dataset), begun)
     console.print(f"{count(len(positions), 'position')} to add", highlight=False)
     change = {"monitor": [f"{p.ra_deg!r}, {p.dec_deg!r}, {p.name}" for p in positions]}
     return run_change(console, store, arguments.dataset, change, verbose=arguments.verbose)
@@ -82,34 +82,6 @@ def run_add(arguments: argparse.Namespace) -> int:
 def _begun(requests: Sequence[dict[str, Any]]) -> set[MonitorPosition]:
     """Positions that runs were to add which did not finish."""
     return {MonitorPosition(**item) for request in requests for item in request["monitor"]}
-
-
-def _refuse_doubles(
-    positions: Sequence[MonitorPosition],
-    stand: Sequence[str],
-    known: Sequence[monitors.Monitored],
-    begun: set[MonitorPosition],
-) -> None:
-    """Refuse positions that are one with another of the dataset, or with each other.
-
-    Those that an attempt which did not finish has added already are none.
-    """
-    old = places(known)
-    new = places(positions)
-    problems = []
-    for i, position in enumerate(positions):
-        where = f"{stand[i]}: ({position.ra_deg:.6f}, {position.dec_deg:+.6f}) {position.name!r}"
-        for j in near(position, old):
-            there = MonitorPosition(known[j].ra_deg, known[j].dec_deg, known[j].name)
-            if not (there == position and there in begun):
-                problems.append(f"{where} is there already: {known[j].shown}")
-        problems += [f"{where} is the same as {stand[j]}" for j in near(position, new) if j < i]
-    if problems:
-        msg = (
-            f"nothing is added: positions within {SAME_PLACE_ARCSEC:g} arcsec are one\n  "
-            + "\n  ".join(problems)
-        )
-        raise ConfigError(msg, problems=problems)
 
 
 def run_list(arguments: argparse.Namespace) -> int:

@@ -259,7 +259,7 @@ class ForcedFitsConfig(Section):
     upper_limit_sigma: float = Field(
         3.0,
         gt=0,
-        description="A fit below so many errors gets an upper limit of so many.",
+        description="A fit that is not so many errors above nothing gets an upper limit.",
     )
 
 

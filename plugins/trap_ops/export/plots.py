@@ -6,11 +6,9 @@ All text is escaped here: what comes out is markup and nothing else.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,21 +44,6 @@ _PATH = Markup('<path class="{name}" d="{data}"/>')
 _TEXT = Markup('<text x="{x}" y="{y}" class="{name}">{text}</text>')
 _PLOT = Markup(
     '<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{inner}</svg>'
-)
-
-
-_VIEW_BOX = re.compile(r'viewBox="0 0 (\S+) (\S+)"')
-# Room for the title of a file, and its colours: the light ones of the page.
-_TITLE = 26.0
-_FILE = Markup(
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-    'height="{height}" font-family="system-ui, Helvetica, Arial, sans-serif" font-size="11.5px">'
-    "<title>{title}</title><style>:root {{ --raised: #fff; --ink: #1b1f24; --soft: #5b6570; "
-    "--line: #dfe3e7; --blind: #0b5cad; --forward: #c2570c; --backward: #8a4fae; "
-    "--monitored: #0f7b55; --new: #c2570c; --variable: #0b5cad; --source: #8d97a1; }}\n"
-    "{css}</style>"
-    '<rect width="100%" height="100%" fill="#fff"/>'
-    '<text x="{x}" y="18" font-size="14px" font-weight="600">{title}</text>{inner}</svg>\n'
 )
 
 
@@ -271,22 +254,6 @@ def _legend(panels: Sequence[Panel]) -> Markup:
         parts.append(_path("gap", [f"M{_n(x + 5.0)} 20m-3-3l6 6m0-6l-6 6"]))
         parts.append(_text(x + 14.0, 24.0, "not measured", "key"))
     return Markup("").join(parts)
-
-
-def as_file(plot: Markup, title: str) -> bytes:
-    """Return a plot as an SVG file of its own, with a title above it, in light colours."""
-    width, height = (float(side) for side in _VIEW_BOX.findall(plot)[0])
-    inner = plot.replace("<svg ", Markup('<svg y="{}" height="{}" ').format(_TITLE, height), 1)
-    css = Markup((Path(__file__).parent / "plots.css").read_text(encoding="utf-8"))  # noqa: S704 - ours
-    made = _FILE.format(
-        width=_n(width),
-        height=_n(height + _TITLE),
-        css=css,
-        title=visible(title),
-        x=_n(_LEFT),
-        inner=inner,
-    )
-    return made.encode("utf-8", "backslashreplace")
 
 
 def eta_v(clouds: Sequence[Cloud], label: str) -> Markup:

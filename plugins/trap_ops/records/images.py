@@ -11,6 +11,9 @@ from enum import IntEnum, StrEnum
 from trap_ops.records.arrays import FloatArray
 from trap_ops.records.names import one_line
 
+# As FITS counts them: 1 I, 2 Q, 3 U, 4 V.
+STOKES_I = 1
+
 
 @dataclass(frozen=True)
 class Beam:

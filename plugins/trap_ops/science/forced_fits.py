@@ -295,6 +295,30 @@ def _allowed(
     return allowed
 
 
-def upper_limits(peak: FloatArray, peak_err: FloatArray, sigma: float) -> FloatArray:
-    """``max(peak, 0) + sigma * error`` where a flux is below so many errors, else NaN."""
-    return np.where(peak < sigma * peak_err, np.maximum(peak, 0.0) + sigma * peak_err, np.nan)
+def upper_limits(
+    peak: FloatArray, peak_err: FloatArray, sigma: float, *, signed: bool
+) -> FloatArray:
+    """Return upper limits where fluxes are not significant, else NaN; arrays (n,).
+
+    With ``size`` the flux, or 0 where it is below 0, that is ``size + sigma * peak_err`` where
+    ``size < sigma * peak_err``.
+
+    Parameters
+    ----------
+    peak, peak_err : numpy.ndarray, (n,)
+        In one unit; NaN where nothing was measured.
+    sigma : float
+        Number of errors.
+    signed : bool
+        True fluxes may be negative (Stokes Q, U, V, difference images): ``size`` is then the
+        absolute flux, and what is limited is that.
+
+    Notes
+    -----
+    A true flux S is above its limit only if noise has taken more than ``sigma`` errors off it: the
+    chance is at most that of the Gaussian tail, for any S. Without the cut at 0 a flux of -4 errors
+    would limit S to less than nothing; with it no limit is below what noise allows.
+    """
+    size = np.abs(peak) if signed else np.maximum(peak, 0.0)
+    least = sigma * peak_err
+    return np.where(size < least, size + least, np.nan)

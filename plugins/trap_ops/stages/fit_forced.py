@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from trap_ops.errors import ImageError
 from trap_ops.images.reading import read_registered
-from trap_ops.records.images import ImageRow
+from trap_ops.records.images import STOKES_I, ImageRow
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import Requests
 from trap_ops.records.sources import Sources
@@ -133,8 +133,13 @@ def _fit_one(context: StageContext, row: ImageRow, requests: Requests, measure: 
         return 0
     sources = fits.sources
     fitted = np.array([reason == "" for reason in fits.reason], dtype=bool)
-    sigma = context.run.configuration.forced_fits.upper_limit_sigma
-    limits = upper_limits(sources.peak_jy, sources.peak_err_jy, sigma)
+    settings = context.run.configuration
+    limits = upper_limits(
+        sources.peak_jy,
+        sources.peak_err_jy,
+        settings.forced_fits.upper_limit_sigma,
+        signed=settings.extraction.negative or row.stokes != STOKES_I,
+    )
     with context.store.write() as connection:
         measurement = np.full(len(requests), -1, dtype=np.int64)
         owners = forced_fits.owners(connection, row.id)

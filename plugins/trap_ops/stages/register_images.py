@@ -29,6 +29,7 @@ from trap_ops.science.monitoring import checked_position
 from trap_ops.science.sky_regions import assign_regions
 from trap_ops.stages.context import StageContext, input_hash, plan_batches, stage
 from trap_ops.stages.fingerprint import fingerprint, versions
+from trap_ops.stages.monitor_positions import refuse_doubles
 from trap_ops.stages.removal import Removal, find_removal
 from trap_ops.store import datasets, images, monitors, regions, run_requests, runs, withdrawal
 from trap_ops.store.database import TURN_OF_PLANNING, Store
@@ -132,7 +133,7 @@ def register_images(
         request.overrides,
         telescopes | {item.telescope for item in headers.good},
     )
-    positions = [checked_position(position) for position in request.monitor]
+    positions = _positions(store, request, removal)
     record = _plan(store, request, name, configuration, trying=debugging)
     context = StageContext(store, record, output_dir, debugging, access)
     with stage(context, STAGE) as timer:
@@ -167,6 +168,23 @@ def _changes_only(store: Store, request: RunRequest) -> bool:
     with store.read() as connection:
         datasets.dataset_id(connection, request.dataset)
     return True
+
+
+def _positions(store: Store, request: RunRequest, removal: Removal) -> list[MonitorPosition]:
+    """Positions to monitor, wrapped and named; a run may name again what the dataset has.
+
+    Raises
+    ------
+    ConfigError
+        If one is not on the sky, or within an arcsec of another that is not equal.
+    """
+    positions = [checked_position(position) for position in request.monitor]
+    going = {item.id for item in removal.monitors}
+    with store.read() as connection:
+        known = monitors.monitors_of_name(connection, request.dataset)
+    stand = [f"position {number}" for number in range(1, len(positions) + 1)]
+    refuse_doubles(positions, stand, [item for item in known if item.id not in going], positions)
+    return positions
 
 
 def _known_files(connection: Connection, request: RunRequest, found: FoundFiles) -> set[str]:

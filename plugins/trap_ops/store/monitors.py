@@ -16,6 +16,7 @@ from trap_ops.store.database import Store
 from trap_ops.store.links import insert_links
 from trap_ops.store.rows import insert_rows
 from trap_ops.store.schema import (
+    dataset,
     extractedsource,
     forcedfit,
     image,
@@ -102,6 +103,13 @@ def monitors_of(connection: Connection, dataset_id: int) -> list[Monitored]:
         select(monitor).where(monitor.c.dataset == dataset_id).order_by(monitor.c.id)
     )
     return [Monitored(row.ra, row.decl, row.name or "", row.id) for row in rows]
+
+
+def monitors_of_name(connection: Connection, dataset_name: str) -> list[Monitored]:
+    """Monitoring positions of a dataset, which need not exist."""
+    found = connection.execute(select(dataset.c.id).where(dataset.c.description == dataset_name))
+    number = found.scalar()
+    return [] if number is None else monitors_of(connection, number)
 
 
 def monitored_fluxes(connection: Connection, dataset_id: int) -> list[MonitoredFluxes]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from trap_ops.records.images import Autocorrelation, NoiseGrid, NoiseModel
 from trap_ops.science.background import noise_at
@@ -168,9 +169,32 @@ def test_no_positions_is_no_work() -> None:
 
 
 def test_upper_limits_are_for_what_is_no_detection() -> None:
-    peak = np.array([-2.0, 0.0, 2.9, 3.0, 50.0, np.nan])
-    limits = upper_limits(peak, np.ones(6), 3.0)
-    np.testing.assert_array_equal(limits, [3.0, 3.0, 5.9, np.nan, np.nan, np.nan])
+    peak = np.array([-9.0, -3.0, -2.0, 0.0, 2.5, 3.0, 50.0, np.nan])
+    nan = np.nan
+    limits = upper_limits(peak, np.ones(8), 3.0, signed=False)
+    np.testing.assert_array_equal(limits, [3.0, 3.0, 3.0, 3.0, 5.5, nan, nan, nan])
+    limits = upper_limits(peak, np.ones(8), 3.0, signed=True)
+    np.testing.assert_array_equal(limits, [nan, nan, 5.0, 3.0, 5.5, nan, nan, nan])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("sigma", [2.0, 3.0])
+def test_true_fluxes_are_above_their_limits_no_more_often_than_noise_allows(
+    sigma: float, signed: bool
+) -> None:
+    n = 400_000
+    rng = np.random.default_rng(1)
+    allowed = norm.sf(sigma)
+    least = allowed + 4.0 * np.sqrt(allowed / n)
+    for true_flux in (-4.0, -1.0, 0.0, 0.5, 2.0, 3.0, 6.0):
+        if true_flux < 0.0 and not signed:
+            continue
+        error = rng.uniform(0.5, 2.0, n)
+        peak = true_flux * error + error * rng.standard_normal(n)
+        limits = upper_limits(peak, error, sigma, signed=signed)
+        assert (np.nan_to_num(limits, nan=np.inf) < abs(true_flux) * error).mean() < least
+        # And no limit is below what an image without any source can tell.
+        assert np.nanmin(limits / error) >= sigma * (1.0 - 1e-12)
 
 
 def neighbours(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

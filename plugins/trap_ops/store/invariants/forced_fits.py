@@ -20,6 +20,7 @@ from sqlalchemy import (
     true,
 )
 
+from trap_ops.records.images import STOKES_I
 from trap_ops.records.sky import FAILED, FITTED, ORPHAN, REQUESTED, SKIPPED, FitKind, LinkType
 from trap_ops.store.detections import BLIND
 from trap_ops.store.invariants.invariant import (
@@ -287,8 +288,11 @@ def _limits(scope: Scope) -> Breaches:
     sigma = scope.setting("forced_fits", "upper_limit_sigma", 3.0)
     made = _measured.alias("made")
     least = sigma * made.c.f_peak_err
-    peak = case((made.c.f_peak > 0.0, made.c.f_peak), else_=0.0)
-    right = case((made.c.f_peak < least, peak + least), else_=None)
+    # True fluxes may be negative where sources below the background are wanted, and in Q, U and V.
+    negative = true() if scope.setting("extraction", "negative", False) else false()
+    signed = or_(negative, image.c.stokes != STOKES_I)
+    size = case((made.c.f_peak > 0.0, made.c.f_peak), (signed, -made.c.f_peak), else_=0.0)
+    right = case((size < least, size + least), else_=None)
     near = func.abs(_fit.c.upper_limit - right) <= RELATIVE * right
     query = _with_measurement(_named(scope), made).where(
         or_(_fit.c.upper_limit.is_(None) != right.is_(None), not_(near))
