@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from trap_ops.records.arrays import IntArray
+from trap_ops.records.images import ImageRow
 from trap_ops.records.light_curves import Detected, LightCurveSummary
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sources import Flag
@@ -18,7 +19,6 @@ from trap_ops.stages.candidate_reasons import reasons
 from trap_ops.stages.candidate_vetoes import Examined, Scene, examine
 from trap_ops.stages.context import StageContext, stage
 from trap_ops.store import candidates, images
-from trap_ops.store.candidate_points import new_sources_by_image
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ def find_candidates(context: StageContext) -> StageReport:
             candidates.note_rms_of_limits(connection, dataset)
             scene = _load_scene(connection, context)
             summary = scene.summary
-            found = find(summary, settings.max_expected_false, settings.min_v)
+            beams = sum(map(_n_beams, scene.images))
+            found = find(summary, settings.max_expected_false, settings.min_v, beams)
             detected = _load_detected(connection, summary, found)
             places = {row.id: place for place, row in enumerate(scene.images)}
             first = np.array([places[i] for i in detected.first_image.tolist()], dtype=np.int64)
@@ -65,15 +66,19 @@ def find_candidates(context: StageContext) -> StageReport:
 
 
 def _load_scene(connection: Connection, context: StageContext) -> Scene:
-    dataset = context.run.dataset
-    rows = images.images_of(connection, dataset)
-    new = new_sources_by_image(connection, dataset)
+    dataset, configuration = context.run.dataset, context.run.configuration
     return Scene(
-        settings=context.run.configuration.candidates,
+        settings=configuration.candidates,
+        margin_px=float(configuration.extraction.margin_px),
         summary=candidates.load_summary(connection, dataset),
-        images=rows,
-        new_in_image=np.array([new.get(row.id, 0) for row in rows], dtype=np.int64),
+        images=images.images_of(connection, dataset),
     )
+
+
+def _n_beams(row: ImageRow) -> float:
+    """Size of an image in solid angles of its beam."""
+    beam = np.pi / np.log(2.0) * row.beam_semimajor_deg * row.beam_semiminor_deg
+    return float(row.nx * row.ny * abs(row.deltax_deg * row.deltay_deg) / beam)
 
 
 def _load_detected(
