@@ -18,7 +18,8 @@ from benchmarks.trap_peer import SETTINGS, database_of, trap_command
 from trap_ops import local
 from trap_ops.records.arrays import FloatArray
 from trap_ops.science.candidates import find
-from trap_ops.store import candidates
+from trap_ops.stages.find_candidates import size_in_beams
+from trap_ops.store import candidates, images
 from trap_ops.store.database import Store
 from trap_ops.store.schema import candidate, runningcatalog, varmetric
 
@@ -53,12 +54,12 @@ class PipelineRun:
     stage_s: Counter[str] = field(default_factory=Counter)
 
 
-def run_pipeline(images: Path, directory: Path, *, split_blends: bool) -> PipelineRun:
+def run_pipeline(folder: Path, directory: Path, *, split_blends: bool) -> PipelineRun:
     """Run the stages on images, with the defaults but for the detection threshold."""
     url = f"sqlite:///{directory / f'{split_blends}.db'}"
     began = time.process_time()
     reports = local.run(
-        [images],
+        [folder],
         _DATASET,
         store_url=url,
         overrides={
@@ -93,13 +94,14 @@ def _read(store: Store, cpu_s: float, stages: Counter[str]) -> PipelineRun:
             ).join(varmetric, varmetric.c.runcat == source.c.id).order_by(source.c.id)
         ).all()  # fmt: skip
         summary = candidates.load_summary(connection, 1)
+        beams = sum(map(size_in_beams, images.images_of(connection, 1)))
     place = {row.id: i for i, row in enumerate(rows)}
     ra, dec, eta, v, points = (
         np.array([row[k] for row in rows], dtype=np.float64) for k in range(1, 6)
     )
     new = np.array([row.newsource is not None for row in rows], dtype=bool)
     # Behind the candidates all others, as they would be ranked without a limit.
-    others = summary.source[find(summary, np.inf, 0.0).item]
+    others = summary.source[find(summary, np.inf, 0.0, beams).item]
     ranked = list(dict.fromkeys([*(row.runcat for row in listed), *others.tolist()]))
     ranked += [i for i in place if i not in set(ranked)]
     order = np.array([place[i] for i in ranked])
@@ -117,7 +119,7 @@ def _read(store: Store, cpu_s: float, stages: Counter[str]) -> PipelineRun:
     return PipelineRun(rankings, ra[there], dec[there], vetoes, cpu_s, stages)
 
 
-def run_trap(environment: Path, images: Path, directory: Path) -> tuple[dict[str, Ranking], float]:
+def run_trap(environment: Path, folder: Path, directory: Path) -> tuple[dict[str, Ranking], float]:
     """Run TraP 1.4.0 on images: rankings from its table of variability, and CPU time."""
     directory.mkdir(parents=True, exist_ok=True)
     settings = [
@@ -125,7 +127,7 @@ def run_trap(environment: Path, images: Path, directory: Path) -> tuple[dict[str
         for word in SETTINGS
     ]
     measured = run_measured(
-        trap_command(environment, images, directory, "single-threaded", settings),
+        trap_command(environment, folder, directory, "single-threaded", settings),
         directory / "trap.log",
         environ=child_environment(),
         directory=CHECKOUT,

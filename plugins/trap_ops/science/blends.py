@@ -110,7 +110,7 @@ def look_around(
     # A sum that is hardly known says hardly anything.
     weight = np.where(certain, 1.0 / (error**2 + variance), 0.0)
     share, share_err = _share(candidate, flux, total, weight, np.sqrt(variance), len(vectors))
-    left, lent = _without_light(fits, group_of_fits, members, group, beam_deg)
+    left, shared = _without_light(fits, group_of_fits, members, group, beam_deg)
     fit_keys = np.stack([group_of_fits, fits.image], axis=1)
     fitted_there = _numbers_of(fit_keys, unique)
 
@@ -119,7 +119,7 @@ def look_around(
         summed = np.bincount(fitted_there[known], values[known], len(unique))
         return np.asarray(summed[here], dtype=np.float64)
 
-    in_common = stray + at_points_of_fits(lent)
+    in_common = stray + at_points_of_fits(shared)
     complete, complete_err = _share(
         candidate,
         flux,
@@ -148,7 +148,10 @@ def _without_light(
     group_of_members: IntArray,
     beam_deg: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Flux of forced fits less the light of detections in the same image and group, and that."""
+    """Flux of forced fits less the light of detections in the same image and group.
+
+    And, as an error, that light and what the detections may have of theirs.
+    """
     order = np.lexsort((members.image, group_of_members))
     key = np.stack([group_of_members, members.image], axis=1)[order]
     unique, begin, count = np.unique(key, axis=0, return_index=True, return_counts=True)
@@ -158,9 +161,13 @@ def _without_light(
     step = np.arange(len(fit)) - np.repeat(np.cumsum(number) - number, number)
     member = order[begin[place[fit]] + step] if len(fit) else fit
     beams = separation_of_vectors(fits.vectors[fit], members.vectors[member]) / beam_deg[group[fit]]
-    light = np.abs(members.flux_jy[member]) * np.exp(-4.0 * np.log(2.0) * beams**2)
+    overlap = np.exp(-4.0 * np.log(2.0) * beams**2)
+    light = np.abs(members.flux_jy[member]) * overlap
     lent = np.bincount(fit, light, len(fits))
-    return fits.flux_jy - lent, lent
+    left = fits.flux_jy - lent
+    # A detection beside it has as much of its light, if it is nothing but a beam.
+    back = np.bincount(fit, np.abs(left)[fit] * overlap, len(fits))
+    return left, lent + back
 
 
 def _share(

@@ -18,6 +18,7 @@ from trap_ops.simulate.series import (
     SeriesPlan,
     SimulatedImage,
     field_wcs,
+    image_wcs,
     noise_map,
     write_sky,
 )
@@ -56,7 +57,11 @@ class DiscoveryPlan:
         Of the steady sources: in pairs 0.8-1.4 beams apart; in pairs 0.8-3 beams apart; at the
         border.
     injected_blend_share, injected_edge_share : float
-        Of the injected ones: 0.8-3 beams beside a steady source; at the border.
+        Of the injected ones: beside a steady source; at the border.
+    injected_blend_beams : (float, float)
+        How far from that source.
+    neighbour_ratio : (float, float) or None
+        Flux of that source over the excess, log-uniform between these; None: as of other sources.
     margin_px : float
         Where the border of what the finder uses is.
     apart_beams : float
@@ -81,6 +86,8 @@ class DiscoveryPlan:
     edge_share: float = 0.05
     injected_blend_share: float = 0.25
     injected_edge_share: float = 0.1
+    injected_blend_beams: tuple[float, float] = (0.8, 3.0)
+    neighbour_ratio: tuple[float, float] | None = None
     margin_px: float = 10.0
     apart_beams: float = 3.0
 
@@ -101,7 +108,8 @@ class DiscoveryTruth:
     rms_jy : numpy.ndarray
         Of the noise at the source.
     excess_sigma : numpy.ndarray
-        Largest distance from the quiescent flux in an image, in local rms; 0 of steady ones.
+        Largest distance from the quiescent flux, in local rms, in the images in which the source is
+        at least half a beam inside the margin: nearer to it no source is found. 0 of steady ones.
     neighbour_beams : numpy.ndarray
         Distance of the nearest other source, in beams (major axis).
     neighbour_jy : numpy.ndarray
@@ -143,6 +151,10 @@ def make_discovery_sky(plan: DiscoveryPlan) -> DiscoveryTruth:
     excess = rng.uniform(*plan.excess_sigma, n_injected)
     injected, quiescent = injected_light_curves(shapes, excess, series.n_epochs, rng)
     steady = _steady_snr(plan, rng)
+    beside = companion[(companion >= 0) & (companion < n_injected)]
+    if plan.neighbour_ratio is not None:
+        ratio = np.exp(rng.uniform(*np.log(plan.neighbour_ratio), len(beside)))
+        steady[: len(beside)] = excess[beside] * ratio
     flux = np.hstack([injected, np.tile(steady, (series.n_epochs, 1))]) * rms
     quiescent = np.concatenate([quiescent, steady]) * rms
     beam_px = series.bmaj_arcsec / series.pixel_arcsec
@@ -164,7 +176,10 @@ def make_discovery_sky(plan: DiscoveryPlan) -> DiscoveryTruth:
         setting=settings,
         quiescent_jy=quiescent,
         rms_jy=rms,
-        excess_sigma=np.abs(flux - quiescent).max(axis=0) / rms,
+        excess_sigma=np.where(
+            _searched(plan, np.asarray(ra), np.asarray(dec)), np.abs(flux - quiescent), 0.0
+        ).max(axis=0)
+        / rms,
         neighbour_beams=apart[:, 1] / beam_px,
         neighbour_jy=flux.max(axis=0)[nearest[:, 1]],
     )
@@ -243,6 +258,17 @@ def injected_light_curves(
     return flux, quiescent
 
 
+def _searched(plan: DiscoveryPlan, ra_deg: FloatArray, dec_deg: FloatArray) -> Mask:
+    """Whether a place is so far inside an image that sources are found there, (n_epochs, n)."""
+    series = plan.series
+    inside = plan.margin_px + series.bmaj_arcsec / series.pixel_arcsec / 2.0
+    made = np.zeros((series.n_epochs, len(ra_deg)), dtype=bool)
+    for epoch in range(series.n_epochs):
+        places = np.stack(image_wcs(series, epoch).world_to_pixel_values(ra_deg, dec_deg))
+        made[epoch] = (np.minimum(places, series.size_px - 1 - places) >= inside).all(axis=0)
+    return made
+
+
 def _steady_snr(plan: DiscoveryPlan, rng: np.random.Generator) -> FloatArray:
     """N(>S) ~ 1/S between the limits."""
     faint, bright = 1.0 / plan.series.snr_min, 1.0 / plan.series.snr_max
@@ -307,8 +333,11 @@ def _places(
     places = np.empty((len(settings), 2))
     places[alone] = at
     second = np.flatnonzero(companion >= 0)
-    farthest = np.where([settings[i] is Setting.FORK for i in second], 1.4, 3.0)
-    distance = rng.uniform(0.8, farthest) * beam_px
+    n_injected = plan.n_each * len(SHAPES)
+    ranges = np.where([settings[i] is Setting.FORK for i in second], 1.4, 3.0)
+    ranges = np.stack([np.full(len(second), 0.8), ranges])
+    ranges[:, companion[second] < n_injected] = np.array(plan.injected_blend_beams)[:, np.newaxis]
+    distance = rng.uniform(*ranges) * beam_px
     angle = rng.uniform(0.0, 2.0 * np.pi, len(second))
     step = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     places[second] = places[companion[second]] + distance[:, np.newaxis] * step

@@ -176,7 +176,7 @@ def make_images(plan: SeriesPlan, sky: SimulatedSky) -> Iterator[SimulatedImage]
         if epoch in plan.skipped_epochs:
             continue
         for band, frequency in enumerate(plan.frequencies_hz):
-            rng = np.random.default_rng([plan.seed, 1, epoch, band])
+            rng = _stream(plan, epoch, band)
             begin = start + timedelta(seconds=epoch * plan.cadence_s)
             yield _make_image(plan, sky, epoch, frequency, begin, rng)
 
@@ -296,8 +296,7 @@ def _make_image(
     begin: datetime,
     rng: np.random.Generator,
 ) -> SimulatedImage:
-    shift_x, shift_y = rng.normal(0.0, 1.0, 2) * plan.pointing_jitter_px
-    wcs = field_wcs(plan, shift_x, shift_y)
+    wcs = _pointed(plan, rng)
     scale = plan.frequencies_hz[0] / frequency if plan.beam_scales else 1.0
     beam = (
         plan.bmaj_arcsec / 3600 * scale,
@@ -384,6 +383,21 @@ def field_wcs(plan: SeriesPlan, shift_x_px: float, shift_y_px: float) -> WCS:
     wcs.wcs.radesys = "ICRS"
     wcs.wcs.set()
     return wcs
+
+
+def image_wcs(plan: SeriesPlan, epoch: int, band: int = 0) -> WCS:
+    """Celestial WCS of an image of the series."""
+    return _pointed(plan, _stream(plan, epoch, band))
+
+
+def _stream(plan: SeriesPlan, epoch: int, band: int) -> np.random.Generator:
+    return np.random.default_rng([plan.seed, 1, epoch, band])
+
+
+def _pointed(plan: SeriesPlan, rng: np.random.Generator) -> WCS:
+    """First of what an image draws from its stream."""
+    shift_x, shift_y = rng.normal(0.0, 1.0, 2) * plan.pointing_jitter_px
+    return field_wcs(plan, shift_x, shift_y)
 
 
 def _header_wcs(celestial: WCS, frequency_hz: float, bandwidth_hz: float) -> WCS:

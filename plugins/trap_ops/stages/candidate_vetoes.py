@@ -264,16 +264,19 @@ def _at_edge(scene: Scene, points: MeasuredPoints) -> tuple[Mask, FloatArray]:
     not detected; there it is bright ones too, and a small part of these is many errors.
     """
     sizes = [
-        (row.nx, row.ny, 2.0 * row.beam_semimajor_deg / abs(row.deltay_deg)) for row in scene.images
-    ]
-    nx, ny, beam_px = np.array(sizes)[points.image].T
+        (row.nx, row.ny, 2.0 * row.beam_semimajor_deg / abs(row.deltay_deg),
+         row.beam_semimajor_deg / row.beam_semiminor_deg)
+        for row in scene.images
+    ]  # fmt: skip
+    nx, ny, beam_px, axis_ratio = np.array(sizes)[points.image].T
     reach = scene.settings.edge_beams * beam_px
     border = np.minimum.reduce(
         [points.x_px, points.y_px, nx - 1.0 - points.x_px, ny - 1.0 - points.y_px]
     )
     edge = ((points.flags & (Flag.EDGE | Flag.MASKED)) != 0) | (border < reach)
     unsearched = (points.kind != 0) & (border < scene.margin_px + reach)
-    share = 4.0 * np.log(2.0) * scene.settings.displacement_beams**2
+    # Along the minor axis, where it is lost fastest.
+    share = 4.0 * np.log(2.0) * (scene.settings.displacement_beams * axis_ratio) ** 2
     return edge, np.where(unsearched, share * np.abs(points.flux_jy), 0.0)
 
 

@@ -41,7 +41,7 @@ def find_candidates(context: StageContext) -> StageReport:
             candidates.note_rms_of_limits(connection, dataset)
             scene = _load_scene(connection, context)
             summary = scene.summary
-            beams = sum(map(_n_beams, scene.images))
+            beams = sum(map(size_in_beams, scene.images))
             found = find(summary, settings.max_expected_false, settings.min_v, beams)
             detected = _load_detected(connection, summary, found)
             places = {row.id: place for place, row in enumerate(scene.images)}
@@ -75,7 +75,7 @@ def _load_scene(connection: Connection, context: StageContext) -> Scene:
     )
 
 
-def _n_beams(row: ImageRow) -> float:
+def size_in_beams(row: ImageRow) -> float:
     """Size of an image in solid angles of its beam."""
     beam = np.pi / np.log(2.0) * row.beam_semimajor_deg * row.beam_semiminor_deg
     return float(row.nx * row.ny * abs(row.deltax_deg * row.deltay_deg) / beam)
