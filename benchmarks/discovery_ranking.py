@@ -63,6 +63,11 @@ class Outcome:
         return int(ROWS_FOR_ONE * self.wanted.sum())
 
     @property
+    def rows_for_all(self) -> int:
+        """The same with all injected sources counted, as those below 10 rms are true rows too."""
+        return int(ROWS_FOR_ONE * len(self.best))
+
+    @property
     def missed(self) -> IntArray:
         """Wanted ones that stand further down, or nowhere."""
         return np.flatnonzero(self.wanted & (self.best >= self.first_rows))
@@ -118,6 +123,7 @@ def figures(outcome: Outcome) -> dict[str, float]:
         "wanted": int(outcome.wanted.sum()),
         "within": int(outcome.wanted.sum()) - len(outcome.missed),
         "first_rows": outcome.first_rows,
+        "within_of_all": int((outcome.wanted & (outcome.best < outcome.rows_for_all)).sum()),
         "false_in_first_rows": int(outcome.is_false[: outcome.first_rows].sum()),
         "listed_rows": outcome.listed,
         "listed_wanted": int((listed & outcome.wanted).sum()),

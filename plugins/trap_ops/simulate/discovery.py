@@ -202,9 +202,7 @@ def write_discovery(
     }
     for name in ("quiescent_jy", "rms_jy", "excess_sigma", "neighbour_beams", "neighbour_jy"):
         columns[name] = getattr(truth, name).tolist()
-    rows = [
-        dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-    ]
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     text = json.dumps({"plan": asdict(plan), "sources": rows}, indent=1)
     (directory / "discovery.json").write_text(text)
     return truth

@@ -88,6 +88,7 @@ class _Evidence:
 
     candidate: IntArray
     image: Ids
+    measurement: Ids
     blind: Mask
     x_px: FloatArray
     y_px: FloatArray
@@ -119,13 +120,14 @@ def examine(
             np.concatenate([first + part.candidate for first, part in evidence]),
             *(
                 np.concatenate([getattr(part, name) for _, part in evidence])
-                for name in ("image", "blind", "x_px", "y_px", "excess_jy")
+                for name in ("image", "measurement", "blind", "x_px", "y_px", "excess_jy")
             ),
         )
         _veto_by_place(scene, found, beam_deg, whole, examined)
         first = first_detections_of_new(connection, scene.summary.source[found.item])
         detection = [first.get(i, -1) for i in scene.summary.source[found.item].tolist()]
         _veto_by_image(scene, first_image, np.array(detection, dtype=np.int64), examined)
+        _veto_branches(whole, examined)
     for item in examined:
         unwanted = [veto for veto in item.vetoes if str(veto) not in scene.settings.vetoes]
         for veto in unwanted:
@@ -197,6 +199,7 @@ def _examine_points(
     return _Evidence(
         own[telling],
         points.image[telling],
+        points.measurement[telling],
         points.kind[telling] == 0,
         points.x_px[telling],
         points.y_px[telling],
@@ -369,6 +372,24 @@ def _veto_bodies(
             )
 
 
+def _veto_branches(evidence: _Evidence, examined: list[Examined]) -> None:
+    """Branches of a fork that show nothing which a better candidate does not show."""
+    excused = np.array([bool(item.vetoes) for item in examined], dtype=bool)
+    _, number = np.unique(evidence.measurement, return_inverse=True)
+    n = len(examined)
+    # Candidates come in order of their scores.
+    best = np.full(number.max(initial=-1) + 1, n)
+    open_case = ~excused[evidence.candidate]
+    np.minimum.at(best, number[open_case], evidence.candidate[open_case])
+    own = best[number] >= evidence.candidate
+    with_own = np.bincount(evidence.candidate, own, n) > 0
+    shown = np.bincount(evidence.candidate, minlength=n) > 0
+    for i in np.flatnonzero(shown & ~with_own & ~excused).tolist():
+        examined[i].vetoes[Veto.BLEND] = (
+            "a branch of a fork: all of its points that stand out are those of a better candidate"
+        )
+
+
 def _veto_by_image(
     scene: Scene, first_image: Ids, detection: Ids, examined: list[Examined]
 ) -> None:
@@ -389,6 +410,6 @@ def _veto_by_image(
         if many[image] and item.kind is CandidateKind.NEW_SOURCE:
             here = int(in_image[image])
             item.vetoes[Veto.CROWDED_IMAGE] = (
-                f"one of {here} new candidates in {scene.images[image].file_name}; the other images "
-                f"have {(total - here) / others:.2g} each"
+                f"one of {here} new candidates in {scene.images[image].file_name}; the other "
+                f"images have {(total - here) / others:.2g} each"
             )

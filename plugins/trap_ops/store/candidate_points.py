@@ -15,7 +15,6 @@ from trap_ops.store.schema import (
     assocxtrsource,
     extractedsource,
     newsource,
-    runningcatalog,
 )
 
 
@@ -70,9 +69,7 @@ def load_measured_points(
     return points.take(np.lexsort((place, source)))
 
 
-def first_detections_of_new(
-    connection: Connection, sources: Sequence[int] | Ids
-) -> dict[int, int]:
+def first_detections_of_new(connection: Connection, sources: Sequence[int] | Ids) -> dict[int, int]:
     """Id of the detection that made sky sources new ones, of those among them that are new.
 
     Branches of a fork have one between them.
