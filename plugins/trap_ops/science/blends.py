@@ -163,7 +163,7 @@ def _without_light(
     beams = separation_of_vectors(fits.vectors[fit], members.vectors[member]) / beam_deg[group[fit]]
     overlap = np.exp(-4.0 * np.log(2.0) * beams**2)
     light = np.abs(members.flux_jy[member]) * overlap
-    lent = np.bincount(fit, light, len(fits))
+    lent = np.asarray(np.bincount(fit, light, len(fits)), dtype=np.float64)
     left = fits.flux_jy - lent
     # A detection beside it has as much of its light, if it is nothing but a beam.
     back = np.bincount(fit, np.abs(left)[fit] * overlap, len(fits))

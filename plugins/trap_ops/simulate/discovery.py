@@ -153,7 +153,8 @@ def make_discovery_sky(plan: DiscoveryPlan) -> DiscoveryTruth:
     steady = _steady_snr(plan, rng)
     beside = companion[(companion >= 0) & (companion < n_injected)]
     if plan.neighbour_ratio is not None:
-        ratio = np.exp(rng.uniform(*np.log(plan.neighbour_ratio), len(beside)))
+        low, high = map(math.log, plan.neighbour_ratio)
+        ratio = np.exp(rng.uniform(low, high, len(beside)))
         steady[: len(beside)] = excess[beside] * ratio
     flux = np.hstack([injected, np.tile(steady, (series.n_epochs, 1))]) * rms
     quiescent = np.concatenate([quiescent, steady]) * rms
@@ -335,7 +336,7 @@ def _places(
     ranges = np.where([settings[i] is Setting.FORK for i in second], 1.4, 3.0)
     ranges = np.stack([np.full(len(second), 0.8), ranges])
     ranges[:, companion[second] < n_injected] = np.array(plan.injected_blend_beams)[:, np.newaxis]
-    distance = rng.uniform(*ranges) * beam_px
+    distance = rng.uniform(ranges[0], ranges[1]) * beam_px
     angle = rng.uniform(0.0, 2.0 * np.pi, len(second))
     step = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     places[second] = places[companion[second]] + distance[:, np.newaxis] * step

@@ -16,6 +16,7 @@ from trap_ops.records.sources import Flag
 from trap_ops.science.artefacts import (
     Veto,
     bodies_at,
+    branches,
     brightest_near,
     crowded,
     log10_chance_of,
@@ -124,8 +125,9 @@ def examine(
             ),
         )
         _veto_by_place(scene, found, beam_deg, whole, examined)
-        first = first_detections_of_new(connection, scene.summary.source[found.item])
-        detection = [first.get(i, -1) for i in scene.summary.source[found.item].tolist()]
+        sources = scene.summary.source[found.item]
+        new = first_detections_of_new(connection, sources)
+        detection = [new.get(i, -1) for i in sources.tolist()]
         _veto_by_image(scene, first_image, np.array(detection, dtype=np.int64), examined)
         _veto_branches(whole, examined)
     for item in examined:
@@ -375,16 +377,7 @@ def _veto_bodies(
 def _veto_branches(evidence: _Evidence, examined: list[Examined]) -> None:
     """Branches of a fork that show nothing which a better candidate does not show."""
     excused = np.array([bool(item.vetoes) for item in examined], dtype=bool)
-    _, number = np.unique(evidence.measurement, return_inverse=True)
-    n = len(examined)
-    # Candidates come in order of their scores.
-    best = np.full(number.max(initial=-1) + 1, n)
-    open_case = ~excused[evidence.candidate]
-    np.minimum.at(best, number[open_case], evidence.candidate[open_case])
-    own = best[number] >= evidence.candidate
-    with_own = np.bincount(evidence.candidate, own, n) > 0
-    shown = np.bincount(evidence.candidate, minlength=n) > 0
-    for i in np.flatnonzero(shown & ~with_own & ~excused).tolist():
+    for i in branches(evidence.candidate, evidence.measurement, excused).tolist():
         examined[i].vetoes[Veto.BLEND] = (
             "a branch of a fork: all of its points that stand out are those of a better candidate"
         )
