@@ -253,3 +253,20 @@ def test_bright_sources_at_the_margin_do_not_vary_by_what_forced_fits_lose(
     with store.read() as connection:
         listed = list_candidates(connection, dataset_id(connection, "trusted"))
     assert listed["veto"] == ["", ""]
+
+
+def test_a_burst_before_a_fork_is_one_candidate_without_a_veto(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    """A second source is there from the sixth image on, and gets the first one's history."""
+    when = np.arange(8)
+    first = (110.0, 30.0, QUIET + np.where(when == 2, 40.0, 0.0))
+    second = (118.5, 30.0, np.where(when >= 5, 30.0, 0.0))
+    paths = series(tmp_path / "images", [first, second])
+    run(store, paths, overrides={"association": {"deruiter_radius": 20.0}})
+    rows = ranked(store)
+    assert vetoes(rows) == ["", "blend"]
+    assert "a branch of a fork" in rows[1].reasons
+    # What the first branch has is not taken from it.
+    assert rows[0].kind == "flare"
+    assert rows[0].score == pytest.approx(rows[1].score, rel=0.2)
