@@ -22,6 +22,7 @@ from trap_ops.store.candidates import list_candidates
 from trap_ops.store.database import Store
 from trap_ops.store.datasets import dataset_id
 from trap_ops.store.schema import (
+    assocxtrsource,
     candidate,
     extractedsource,
     image,
@@ -270,3 +271,21 @@ def test_a_burst_before_a_fork_is_one_candidate_without_a_veto(
     # What the first branch has is not taken from it.
     assert rows[0].kind == "flare"
     assert rows[0].score == pytest.approx(rows[1].score, rel=0.2)
+
+
+def test_a_burst_that_outshines_its_neighbour_has_no_veto(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    """Where it shines its neighbour is not detected: all detections change by less than half."""
+    burst = (116.3, 30.0, np.where(np.arange(8) == 5, 40.0, 0.0))
+    run(store, series(tmp_path / "images", [(110.0, 30.0, np.full(8, 25.0)), burst]))
+    rows = ranked(store)
+    assert vetoes(rows) == [""]
+    assert rows[0].kind == "new source"
+    with store.read() as connection:
+        blind = connection.execute(
+            select(assocxtrsource.c.runcat)
+            .join(extractedsource, extractedsource.c.id == assocxtrsource.c.xtrsrc)
+            .where(assocxtrsource.c.runcat == rows[0].runcat, extractedsource.c.extract_type == 0)
+        ).all()
+    assert len(blind) == 1
