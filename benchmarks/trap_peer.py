@@ -7,6 +7,7 @@ import re
 import sqlite3
 import statistics
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -65,7 +66,13 @@ class TrapRun:
         return statistics.median(steps[:10]), statistics.median(steps[-10:])
 
 
-def trap_command(environment: Path, images: Path, directory: Path, scheduler: str) -> list[str]:
+def trap_command(
+    environment: Path,
+    images: Path,
+    directory: Path,
+    scheduler: str,
+    settings: Sequence[str] = SETTINGS,
+) -> list[str]:
     """Words that run ``trap-run`` on a directory of images; it writes to another directory."""
     return [
         str(environment / "bin" / "trap-run"),
@@ -73,7 +80,7 @@ def trap_command(environment: Path, images: Path, directory: Path, scheduler: st
         f"--db_name={database_of(directory)}",
         f"--log_dir={directory / 'logs'}",
         f"--scheduler={scheduler}",
-        *SETTINGS,
+        *settings,
     ]
 
 

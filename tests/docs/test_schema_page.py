@@ -82,7 +82,7 @@ def test_null_keys_and_references_are_those_of_the_tables() -> None:
 def test_keys_of_several_columns_stand_below_the_table() -> None:
     of_table = sections()
     assert "Unique together: `dataset`, `url`." in of_table["image"]
-    assert "Indexes: `dataset`, `taustart_ts`." in of_table["image"]
+    assert "; `dataset`, `taustart_ts`; " in of_table["image"]
     assert "Indexes: `runcat` where `pending`." in of_table["assocxtrsource"]
 
 

@@ -14,13 +14,23 @@ from astropy.wcs import WCS
 from sqlalchemy import Row, select, update
 
 from stages.conftest import Run, checksum, counts
+from trap_ops.science.artefacts import crowded
 from trap_ops.science.beam import beam_covariance
 from trap_ops.science.model_image import add_gaussians
 from trap_ops.simulate.series import SeriesPlan, write_series
 from trap_ops.store.candidates import list_candidates
 from trap_ops.store.database import Store
 from trap_ops.store.datasets import dataset_id
-from trap_ops.store.schema import candidate, runningcatalog, runningcatalog_flux, varmetric
+from trap_ops.store.schema import (
+    assocxtrsource,
+    candidate,
+    extractedsource,
+    image,
+    newsource,
+    runningcatalog,
+    runningcatalog_flux,
+    varmetric,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -198,3 +208,84 @@ def test_the_checksum_has_vetoes_and_shapes(store: Store, tmp_path: Path, run: R
         after = checksum(store)
         assert after != before, change
         before = after
+
+
+def test_faint_sources_that_an_image_has_just_missed_do_not_make_the_next_one_crowded(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    """By all new sources the second image is: but what is new in it is steady in all images."""
+    burst = np.where(np.arange(8) == 1, 40.0, 0.0)
+    paths = series(
+        tmp_path / "images", [(25.0, 25.0, burst), (195.0, 195.0, burst)], n_steady=50, snr_min=4.5,
+        snr_max=6.0, min_separation_beams=3.0, edge_px=20,
+    )  # fmt: skip
+    low = {"detection_threshold_sigma": 5.0, "margin_px": 0}
+    run(store, paths, overrides={"extraction": low, "new_sources": {"sigma_margin": 0.0}})
+    with store.read() as connection:
+        images = connection.execute(select(image.c.id).order_by(image.c.taustart_ts)).scalars()
+        place = {number: i for i, number in enumerate(images)}
+        first = connection.execute(
+            select(extractedsource.c.image).join(
+                newsource, newsource.c.trigger_xtrsrc == extractedsource.c.id
+            )
+        ).scalars()
+        count = np.bincount([place[number] for number in first], minlength=8)
+    assert crowded(count, 1e-3, 5)[1], count
+    rows = ranked(store)
+    assert [row.kind for row in rows] == ["new source"] * 2
+    assert vetoes(rows) == ["", ""]
+
+
+def test_bright_sources_at_the_margin_do_not_vary_by_what_forced_fits_lose(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    """They are found where the sky is displaced inwards; fits in other images miss them by that."""
+    away = np.where(np.arange(8) % 2 == 0, 0.3, -0.3)
+    steady = [(12.75 + away[i], 110.0, np.where(np.arange(8) == i, 400.0, 0.0)) for i in range(8)]
+    flare = (190.0, 190.0, QUIET + np.where(np.arange(8) == 4, 11.0, 0.0))
+    paths = series(tmp_path / "images", [*steady, flare])
+    margin = {"extraction": {"margin_px": 10}}
+    run(store, paths, overrides=margin)
+    rows = ranked(store)
+    assert vetoes(rows) == ["", "edge"]
+    assert rows[1].score > rows[0].score
+    trusting = {**margin, "candidates": {"displacement_beams": 0.0}}
+    run(store, paths, "trusted", overrides=trusting)
+    with store.read() as connection:
+        listed = list_candidates(connection, dataset_id(connection, "trusted"))
+    assert listed["veto"] == ["", ""]
+
+
+def test_a_burst_before_a_fork_is_one_candidate_without_a_veto(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    """A second source is there from the sixth image on, and gets the first one's history."""
+    when = np.arange(8)
+    first = (110.0, 30.0, QUIET + np.where(when == 2, 40.0, 0.0))
+    second = (118.5, 30.0, np.where(when >= 5, 30.0, 0.0))
+    paths = series(tmp_path / "images", [first, second])
+    run(store, paths, overrides={"association": {"deruiter_radius": 20.0}})
+    rows = ranked(store)
+    assert vetoes(rows) == ["", "blend"]
+    assert "a branch of a fork" in rows[1].reasons
+    # What the first branch has is not taken from it.
+    assert rows[0].kind == "flare"
+    assert rows[0].score == pytest.approx(rows[1].score, rel=0.2)
+
+
+def test_a_burst_that_outshines_its_neighbour_has_no_veto(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    """Where it shines its neighbour is not detected: all detections change by less than half."""
+    burst = (116.3, 30.0, np.where(np.arange(8) == 5, 40.0, 0.0))
+    run(store, series(tmp_path / "images", [(110.0, 30.0, np.full(8, 25.0)), burst]))
+    rows = ranked(store)
+    assert vetoes(rows) == [""]
+    assert rows[0].kind == "new source"
+    with store.read() as connection:
+        blind = connection.execute(
+            select(assocxtrsource.c.runcat)
+            .join(extractedsource, extractedsource.c.id == assocxtrsource.c.xtrsrc)
+            .where(assocxtrsource.c.runcat == rows[0].runcat, extractedsource.c.extract_type == 0)
+        ).all()
+    assert len(blind) == 1

@@ -354,6 +354,12 @@ class CandidatesConfig(Section):
     edge_beams: float = Field(
         1.0, ge=0, description="Points are doubtful so near to the border of an image (beams)."
     )
+    displacement_beams: float = Field(
+        0.1,
+        ge=0,
+        description="Forced fits at the margin miss their source by so much (beams): the flux that "
+        "they lose by it is added to their errors.",
+    )
     crowded_image_chance: float = Field(
         1e-3,
         gt=0,

@@ -229,6 +229,8 @@ class LightCurveSummary:
         Unit vectors of the sky sources' positions.
     new_source : numpy.ndarray of int
         Of the sky source: 1 likely, 0 possibly new (SCIENCE.md 8), -1 not.
+    detections : numpy.ndarray of int
+        Blind detections of the sky source, in all bands.
     """
 
     source: Ids
@@ -241,6 +243,7 @@ class LightCurveSummary:
     flux_jy: FloatArray
     vectors: FloatArray
     new_source: Ids
+    detections: Ids
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,33 @@ def same_pixel(
     return np.bincount(met[0], minlength=n)
 
 
+def branches(candidate: IntArray, measurement: IntArray, excused: Mask) -> IntArray:
+    """Candidates that show nothing which a better one does not show.
+
+    Parameters
+    ----------
+    candidate : numpy.ndarray of int, (m,)
+        Candidate of each point of evidence; they come in order of their scores.
+    measurement : numpy.ndarray of int, (m,)
+        Its measurement: after a fork several light curves have it.
+    excused : numpy.ndarray of bool, (n,)
+        Candidates that may be artefacts: they explain no other one.
+
+    Returns
+    -------
+    numpy.ndarray of int
+        None of those that are excused.
+    """
+    n = len(excused)
+    _, number = np.unique(measurement, return_inverse=True)
+    best = np.full(len(measurement), n)
+    counted = ~excused[candidate]
+    np.minimum.at(best, number[counted], candidate[counted])
+    has_own = np.bincount(candidate, best[number] >= candidate, n) > 0
+    shows = np.bincount(candidate, minlength=n) > 0
+    return np.flatnonzero(shows & ~has_own & ~excused)
+
+
 def bodies_at(
     vectors: FloatArray, days: FloatArray, fractions: FloatArray, reach_deg: FloatArray
 ) -> list[str]:

@@ -26,6 +26,9 @@ class Surroundings:
         By how much the sum of all flux there changes where the candidate changes by 1: 1 for a
         source that varies, 0 or less where parts exchange flux. NaN with nothing to compare.
     share_err : numpy.ndarray
+    complete_share, complete_share_err : numpy.ndarray
+        The same with forced fits of neighbours that are not detected, less the light of what is.
+        This light is in the error, and as an error that all points have in common.
     certain : numpy.ndarray of bool, (m,)
         Of the candidates' points: whether all that is there has been fitted in that image.
     flux_jy, flux_err_jy : numpy.ndarray, (m,)
@@ -35,6 +38,8 @@ class Surroundings:
 
     share: FloatArray
     share_err: FloatArray
+    complete_share: FloatArray
+    complete_share_err: FloatArray
     certain: Mask
     flux_jy: FloatArray
     flux_err_jy: FloatArray
@@ -64,7 +69,7 @@ def look_around(
         Which candidate each is of.
     members : MeasuredPoints, (k,)
         Blind detections that belong to a candidate or a neighbour of it, in the same band and
-        Stokes; one that belongs to several of them can be repeated.
+        Stokes, and forced fits of the neighbours; one that belongs to several can be repeated.
     group : numpy.ndarray of int, (k,)
         Candidate whose surroundings each is in.
     vectors : numpy.ndarray, (n, 3)
@@ -78,6 +83,9 @@ def look_around(
     at = members.vectors[once]
     once = once[np.lexsort((at[:, 0], at[:, 2], group[once]))]
     members, group = members.take(once), group[once]
+    fitted = members.kind != 0
+    fits, group_of_fits = members.take(fitted), group[fitted]
+    members, group = members.take(~fitted), group[~fitted]
     keys = np.concatenate(
         [np.stack([candidate, points.image], axis=1), np.stack([group, members.image], axis=1)]
     )
@@ -101,8 +109,65 @@ def look_around(
     certain = ~doubtful & ~unfitted(points.flags)
     # A sum that is hardly known says hardly anything.
     weight = np.where(certain, 1.0 / (error**2 + variance), 0.0)
-    share, share_err = _share(candidate, flux, total, weight, variance, len(vectors))
-    return Surroundings(share, share_err, certain, flux, error)
+    share, share_err = _share(candidate, flux, total, weight, np.sqrt(variance), len(vectors))
+    left, shared = _without_light(fits, group_of_fits, members, group, beam_deg)
+    fit_keys = np.stack([group_of_fits, fits.image], axis=1)
+    fitted_there = _numbers_of(fit_keys, unique)
+
+    def at_points_of_fits(values: FloatArray) -> FloatArray:
+        known = fitted_there >= 0
+        summed = np.bincount(fitted_there[known], values[known], len(unique))
+        return np.asarray(summed[here], dtype=np.float64)
+
+    in_common = stray + at_points_of_fits(shared)
+    complete, complete_err = _share(
+        candidate,
+        flux,
+        total + at_points_of_fits(left),
+        weight,
+        np.sqrt(variance + at_points_of_fits(fits.flux_err_jy**2)),
+        len(vectors),
+        in_common,
+    )
+    return Surroundings(share, share_err, complete, complete_err, certain, flux, error)
+
+
+def _numbers_of(keys: IntArray, unique: IntArray) -> IntArray:
+    """Row of each key among unique ones; -1 of those that are not there."""
+    both, index = np.unique(np.concatenate([unique, keys]), axis=0, return_inverse=True)
+    index = index.reshape(-1)
+    number = np.full(len(both), -1)
+    number[index[: len(unique)]] = np.arange(len(unique))
+    return number[index[len(unique) :]]
+
+
+def _without_light(
+    fits: MeasuredPoints,
+    group: IntArray,
+    members: MeasuredPoints,
+    group_of_members: IntArray,
+    beam_deg: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Flux of forced fits less the light of detections in the same image and group.
+
+    And, as an error, that light and what the detections may have of theirs.
+    """
+    order = np.lexsort((members.image, group_of_members))
+    key = np.stack([group_of_members, members.image], axis=1)[order]
+    unique, begin, count = np.unique(key, axis=0, return_index=True, return_counts=True)
+    place = _numbers_of(np.stack([group, fits.image], axis=1), unique)
+    number = np.where(place >= 0, count[place] if len(count) else 0, 0)
+    fit = np.repeat(np.arange(len(fits)), number)
+    step = np.arange(len(fit)) - np.repeat(np.cumsum(number) - number, number)
+    member = order[begin[place[fit]] + step] if len(fit) else fit
+    beams = separation_of_vectors(fits.vectors[fit], members.vectors[member]) / beam_deg[group[fit]]
+    overlap = np.exp(-4.0 * np.log(2.0) * beams**2)
+    light = np.abs(members.flux_jy[member]) * overlap
+    lent = np.asarray(np.bincount(fit, light, len(fits)), dtype=np.float64)
+    left = fits.flux_jy - lent
+    # A detection beside it has as much of its light, if it is nothing but a beam.
+    back = np.bincount(fit, np.abs(left)[fit] * overlap, len(fits))
+    return left, lent + back
 
 
 def _share(
@@ -110,10 +175,14 @@ def _share(
     flux: FloatArray,
     total: FloatArray,
     weight: FloatArray,
-    variance: FloatArray,
+    total_err: FloatArray,
     n: int,
+    in_common: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Slope of the sums against the candidates' fluxes, and its error; NaN where it has none."""
+    """Slope of the sums against the candidates' fluxes, and its error; NaN where it has none.
+
+    Errors that all sums have in common add up instead of averaging out.
+    """
 
     def summed(values: FloatArray) -> FloatArray:
         return np.asarray(np.bincount(candidate, values, n), dtype=np.float64)
@@ -126,5 +195,7 @@ def _share(
     known = squares > 0.0
     squares = np.where(known, squares, 1.0)
     share = summed(weight * own * both) / squares
-    error = np.sqrt(summed(weight**2 * own**2 * variance)) / squares
+    error = np.sqrt(summed((weight * own * total_err) ** 2)) / squares
+    if in_common is not None:
+        error = np.hypot(error, summed(weight * np.abs(own) * in_common) / squares)
     return np.where(known, share, np.nan), np.where(known, error, np.nan)

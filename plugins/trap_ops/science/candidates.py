@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from scipy.special import log_ndtr
 
 from trap_ops.records.arrays import FloatArray, IntArray, Mask
 from trap_ops.records.light_curves import CurveShapes, LightCurveSummary
@@ -51,7 +52,9 @@ class Candidates:
         return Candidates(**{name: value[items] for name, value in vars(self).items()})
 
 
-def find(summary: LightCurveSummary, max_expected_false: float, min_v: float) -> Candidates:
+def find(
+    summary: LightCurveSummary, max_expected_false: float, min_v: float, n_beams: float
+) -> Candidates:
     """Choose and order candidates.
 
     Parameters
@@ -63,15 +66,23 @@ def find(summary: LightCurveSummary, max_expected_false: float, min_v: float) ->
         nothing to be compared with; it is a candidate of score 0.
     min_v : float
         Least absolute V of a variable; new sources need none.
+    n_beams : float
+        Size of all images together in solid angles of their beams.
 
     Notes
     -----
-    The chance of a light curve is the smallest one of its statistics times their number.
+    The chance of a light curve is the smallest one of its statistics times their number. A source
+    that is detected only once may be a peak of the noise: then all places in all images have been
+    tried, and not only the light curves that came of it.
     """
     chances = log10_chances(summary.eta, summary.count, summary.shapes)
     log_p = log10_of_all(chances)
     tried = np.isfinite(log_p)
-    log_false = log_p + np.log10(max(int(tried.sum()), 1))
+    log_tried = np.log10(max(int(tried.sum()), 1))
+    once = tried & (summary.detections == 1) & (summary.count > 2)
+    peaks = log10_noise_peaks(summary.shapes.point_sigma[once], n_beams)
+    log_p[once] = np.minimum(np.maximum(log_p[once], peaks - log_tried), 0.0)
+    log_false = log_p + log_tried
     new = summary.new_source >= 0
     unusual = tried & (log_false <= np.log10(max_expected_false))
     chosen = unusual & (new | (np.abs(summary.v) >= min_v))
@@ -110,6 +121,26 @@ def log10_chances(eta: FloatArray, count: IntArray, shapes: CurveShapes) -> Floa
 def _log10_chance(sigma: FloatArray, trials: IntArray) -> FloatArray:
     known = np.isfinite(sigma)
     return log10_chance(np.where(known, sigma, 0.0), np.where(known, trials, 0))
+
+
+def log10_noise_peaks(sigma: FloatArray, n_beams: float) -> FloatArray:
+    """Decimal logarithm of the number of maxima of noise that are so high.
+
+    Parameters
+    ----------
+    sigma : numpy.ndarray, (n,)
+        Height over the rms.
+    n_beams : float
+        Size of the noise in solid angles of the beam.
+
+    Notes
+    -----
+    sigma^2 Q(sigma) a beam, for high maxima of a Gaussian field whose autocorrelation is the beam
+    (Bond and Efstathiou 1987, MNRAS 226, 655); noise that is correlated wider has fewer.
+    """
+    sigma = np.maximum(sigma, 1.0)
+    number = np.log(max(n_beams, 1.0)) + 2.0 * np.log(sigma) + log_ndtr(-sigma)
+    return np.asarray(number / np.log(10.0))
 
 
 def log10_of_all(chances: FloatArray) -> FloatArray:

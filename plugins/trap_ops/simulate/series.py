@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -131,7 +131,7 @@ def make_sky(plan: SeriesPlan) -> SimulatedSky:
     rng = np.random.default_rng([plan.seed, 0])
     n_sources = plan.n_steady + plan.n_variable + plan.n_transient
     x, y = _scatter(plan, n_sources, rng)
-    wcs = _wcs(plan, 0.0, 0.0)
+    wcs = field_wcs(plan, 0.0, 0.0)
     ra, dec = wcs.pixel_to_world_values(x, y)
     steady = plan.rms_jy * np.exp(
         rng.uniform(math.log(plan.snr_min), math.log(plan.snr_max), plan.n_steady)
@@ -176,7 +176,7 @@ def make_images(plan: SeriesPlan, sky: SimulatedSky) -> Iterator[SimulatedImage]
         if epoch in plan.skipped_epochs:
             continue
         for band, frequency in enumerate(plan.frequencies_hz):
-            rng = np.random.default_rng([plan.seed, 1, epoch, band])
+            rng = _stream(plan, epoch, band)
             begin = start + timedelta(seconds=epoch * plan.cadence_s)
             yield _make_image(plan, sky, epoch, frequency, begin, rng)
 
@@ -195,13 +195,42 @@ def write_series(plan: SeriesPlan, directory: Path) -> list[Path]:
     plan_text = json.dumps(asdict(plan), indent=1)
     if plan_file.exists() and plan_file.read_text() == plan_text:
         return sorted(directory.glob("*.fits"))
+    paths = write_sky(plan, make_sky(plan), directory)
+    # Last: its presence says that the directory is complete.
+    plan_file.write_text(plan_text)
+    return paths
+
+
+def write_sky(
+    plan: SeriesPlan,
+    sky: SimulatedSky,
+    directory: Path,
+    spoil: Callable[[SimulatedImage], None] | None = None,
+) -> list[Path]:
+    """Write the images of a plan of any sky, in place of others, and its truth.
+
+    Parameters
+    ----------
+    plan : SeriesPlan
+        Its numbers of sources do not count.
+    sky : SimulatedSky
+    directory : Path
+    spoil : callable, optional
+        Changes the pixels of each image before they are written.
+
+    Returns
+    -------
+    list of Path
+        The FITS files, in time order.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     for stale in directory.glob("*.fits"):
         stale.unlink()
-    sky = make_sky(plan)
     paths = []
     images: list[dict[str, object]] = []
     for image in make_images(plan, sky):
+        if spoil is not None:
+            spoil(image)
         path = directory / image.file_name
         fits.PrimaryHDU(image.pixels[None, None], image.header).writeto(path, overwrite=True)
         paths.append(path)
@@ -216,8 +245,6 @@ def write_series(plan: SeriesPlan, directory: Path) -> list[Path]:
             }
         )
     _write_truth(plan, sky, images, directory)
-    # Last: its presence says that the directory is complete.
-    plan_file.write_text(plan_text)
     return paths
 
 
@@ -269,8 +296,7 @@ def _make_image(
     begin: datetime,
     rng: np.random.Generator,
 ) -> SimulatedImage:
-    shift_x, shift_y = rng.normal(0.0, 1.0, 2) * plan.pointing_jitter_px
-    wcs = _wcs(plan, shift_x, shift_y)
+    wcs = _pointed(plan, rng)
     scale = plan.frequencies_hz[0] / frequency if plan.beam_scales else 1.0
     beam = (
         plan.bmaj_arcsec / 3600 * scale,
@@ -282,7 +308,7 @@ def _make_image(
     x, y = wcs.world_to_pixel_values(sky.ra_deg, sky.dec_deg)
     x, y = np.asarray(x) + jitter[0], np.asarray(y) + jitter[1]
     shape = (plan.size_px, plan.size_px)
-    rms = _noise_map(plan)
+    rms = noise_map(plan)
     pixels = correlated_noise(shape, covariance, plan.noise, rng) * rms
     flux = sky.flux_at(epoch, frequency, plan.frequencies_hz[0])
     add_gaussians(pixels, x, y, flux, covariance)
@@ -335,13 +361,14 @@ def _scatter(
     raise ConfigError(msg, n_sources=n_sources, size_px=plan.size_px)
 
 
-def _noise_map(plan: SeriesPlan) -> npt.NDArray[np.float32]:
+def noise_map(plan: SeriesPlan) -> npt.NDArray[np.float32]:
+    """Rms of the noise in Jy in each pixel, (size_px, size_px)."""
     offset = np.arange(plan.size_px) - (plan.size_px - 1) / 2
     radius2 = (offset[:, None] ** 2 + offset[None, :] ** 2) / (2 * offset[0] ** 2)
     return np.asarray(plan.rms_jy * (1.0 + (plan.noise_gradient - 1.0) * radius2), dtype=np.float32)
 
 
-def _wcs(plan: SeriesPlan, shift_x_px: float, shift_y_px: float) -> WCS:
+def field_wcs(plan: SeriesPlan, shift_x_px: float, shift_y_px: float) -> WCS:
     """Celestial WCS of an image whose field centre is shifted by so many pixels."""
     pixel_deg = plan.pixel_arcsec / 3600.0
     wcs = WCS(naxis=2)
@@ -356,6 +383,21 @@ def _wcs(plan: SeriesPlan, shift_x_px: float, shift_y_px: float) -> WCS:
     wcs.wcs.radesys = "ICRS"
     wcs.wcs.set()
     return wcs
+
+
+def image_wcs(plan: SeriesPlan, epoch: int, band: int = 0) -> WCS:
+    """Celestial WCS of an image of the series."""
+    return _pointed(plan, _stream(plan, epoch, band))
+
+
+def _stream(plan: SeriesPlan, epoch: int, band: int) -> np.random.Generator:
+    return np.random.default_rng([plan.seed, 1, epoch, band])
+
+
+def _pointed(plan: SeriesPlan, rng: np.random.Generator) -> WCS:
+    """First of what an image draws from its stream."""
+    shift_x, shift_y = rng.normal(0.0, 1.0, 2) * plan.pointing_jitter_px
+    return field_wcs(plan, shift_x, shift_y)
 
 
 def _header_wcs(celestial: WCS, frequency_hz: float, bandwidth_hz: float) -> WCS:
@@ -378,7 +420,7 @@ def beam_fwhm_px(plan: SeriesPlan) -> float:
             plan.bmaj_arcsec / 3600,
             plan.bmin_arcsec / 3600,
             plan.bpa_deg,
-            _wcs(plan, 0.0, 0.0).pixel_scale_matrix,
+            field_wcs(plan, 0.0, 0.0).pixel_scale_matrix,
         )
     )
     return float(FWHM_PER_SIGMA * area**0.25)

@@ -16,6 +16,7 @@ from trap_ops.records.sources import Flag
 from trap_ops.science.artefacts import (
     Veto,
     bodies_at,
+    branches,
     brightest_near,
     crowded,
     log10_chance_of,
@@ -25,7 +26,10 @@ from trap_ops.science.artefacts import (
 from trap_ops.science.blends import look_around
 from trap_ops.science.candidate_kinds import CandidateKind, Kinds, excess, tell_kinds
 from trap_ops.science.candidates import Candidates
-from trap_ops.store.candidate_points import load_measured_points
+from trap_ops.store.candidate_points import (
+    first_detections_of_new,
+    load_measured_points,
+)
 
 # So many candidates are examined together, with the light curves of their neighbours.
 _CHUNK = 200
@@ -66,17 +70,17 @@ class Scene:
     Attributes
     ----------
     settings : CandidatesConfig
+    margin_px : float
+        Pixels at the image edge that the finder does not use.
     summary : LightCurveSummary
     images : sequence of ImageRow
         Of the dataset, in canonical order.
-    new_in_image : numpy.ndarray of int
-        Number of new sources first seen in each.
     """
 
     settings: CandidatesConfig
+    margin_px: float
     summary: LightCurveSummary
     images: Sequence[ImageRow]
-    new_in_image: Ids
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class _Evidence:
 
     candidate: IntArray
     image: Ids
+    measurement: Ids
     blind: Mask
     x_px: FloatArray
     y_px: FloatArray
@@ -116,11 +121,15 @@ def examine(
             np.concatenate([first + part.candidate for first, part in evidence]),
             *(
                 np.concatenate([getattr(part, name) for _, part in evidence])
-                for name in ("image", "blind", "x_px", "y_px", "excess_jy")
+                for name in ("image", "measurement", "blind", "x_px", "y_px", "excess_jy")
             ),
         )
         _veto_by_place(scene, found, beam_deg, whole, examined)
-        _veto_by_image(scene, first_image, examined)
+        sources = scene.summary.source[found.item]
+        new = first_detections_of_new(connection, sources)
+        detection = [new.get(i, -1) for i in sources.tolist()]
+        _veto_by_image(scene, first_image, np.array(detection, dtype=np.int64), examined)
+        _veto_branches(whole, examined)
     for item in examined:
         unwanted = [veto for veto in item.vetoes if str(veto) not in scene.settings.vetoes]
         for veto in unwanted:
@@ -148,24 +157,21 @@ def _examine_points(
         examined.append(_examined(kinds, i, points.image[first_point[i] :], new=new))
     mine = examined[-n:]
     limit = np.log10(scene.settings.max_expected_false) - np.log10(max(len(summary.source), 1))
-    edge = _at_edge(scene, points)
-    for i in _steady_without(own, points.flux_jy, points.flux_err_jy, edge, n, limit).tolist():
+    edge, lost_jy = _at_edge(scene, points)
+    error, changed = np.hypot(points.flux_err_jy, lost_jy), edge | (lost_jy > 0.0)
+    for i in _steady_without(own, points.flux_jy, error, edge, n, limit, changed).tolist():
         mine[i].vetoes[Veto.EDGE] = (
-            f"without {_number(own, edge, i)} of its points, which are at the edge of what an "
-            "image shows, it would be steady"
+            f"{_number(own, changed, i)} of its points are at the edge of what an image shows, or "
+            "are forced fits where nothing is searched for; without these, and with what those "
+            "lose where the sky is displaced, it would be steady"
         )
-    members = [(np.arange(n), found.item), (one, other)]
-    groups, blind = [], []
-    for candidate, item in members:
-        group, found_points = _points_of(every, summary, item)
-        detected = found_points.kind == 0
-        groups.append(candidate[group[detected]])
-        blind.append(found_points.take(detected))
+    near, near_points = _points_of(every, summary, other)
+    detected = points.kind == 0
     around = look_around(
         points,
         own,
-        _joined(blind),
-        np.concatenate(groups),
+        _joined([points.take(detected), near_points]),
+        np.concatenate([own[detected], one[near]]),
         summary.vectors[found.item],
         beam_deg,
     )
@@ -181,8 +187,10 @@ def _examine_points(
     least = scene.settings.blend_least_share
     low = around.share + around.share_err < least
     high = around.share - around.share_err > 1.0 / least
+    # A neighbour that the candidate outshines is not detected, but its forced fit is there.
+    real = around.complete_share - around.complete_share_err >= least
     alone = np.bincount(one, minlength=n) == 0
-    for i in np.flatnonzero((low | high) & ~alone).tolist():
+    for i in np.flatnonzero((low | high) & ~real & ~alone).tolist():
         mine[i].vetoes.setdefault(
             Veto.BLEND,
             f"with its neighbours within {scene.settings.blend_radius_beams:g} beams together it "
@@ -193,6 +201,7 @@ def _examine_points(
     return _Evidence(
         own[telling],
         points.image[telling],
+        points.measurement[telling],
         points.kind[telling] == 0,
         points.x_px[telling],
         points.y_px[telling],
@@ -253,17 +262,27 @@ def _examined(kinds: Kinds, i: int, image: Ids, *, new: bool) -> Examined:
     return made
 
 
-def _at_edge(scene: Scene, points: MeasuredPoints) -> Mask:
-    """Whether points are flagged as at an edge, or close to the border of their image."""
+def _at_edge(scene: Scene, points: MeasuredPoints) -> tuple[Mask, FloatArray]:
+    """Whether points are flagged as at an edge, or close to the border of their image.
+
+    And what the forced ones at the margin may lose, in Jy. Elsewhere it is faint sources that are
+    not detected; there it is bright ones too, and a small part of these is many errors.
+    """
     sizes = [
-        (row.nx, row.ny, 2.0 * row.beam_semimajor_deg / abs(row.deltay_deg)) for row in scene.images
-    ]
-    nx, ny, beam_px = np.array(sizes)[points.image].T
+        (row.nx, row.ny, 2.0 * row.beam_semimajor_deg / abs(row.deltay_deg),
+         row.beam_semimajor_deg / row.beam_semiminor_deg)
+        for row in scene.images
+    ]  # fmt: skip
+    nx, ny, beam_px, axis_ratio = np.array(sizes)[points.image].T
     reach = scene.settings.edge_beams * beam_px
     border = np.minimum.reduce(
         [points.x_px, points.y_px, nx - 1.0 - points.x_px, ny - 1.0 - points.y_px]
     )
-    return np.asarray(((points.flags & (Flag.EDGE | Flag.MASKED)) != 0) | (border < reach))
+    edge = ((points.flags & (Flag.EDGE | Flag.MASKED)) != 0) | (border < reach)
+    unsearched = (points.kind != 0) & (border < scene.margin_px + reach)
+    # Along the minor axis, where it is lost fastest.
+    share = 4.0 * np.log(2.0) * (scene.settings.displacement_beams * axis_ratio) ** 2
+    return edge, np.where(unsearched, share * np.abs(points.flux_jy), 0.0)
 
 
 def _steady_without(
@@ -355,17 +374,35 @@ def _veto_bodies(
             )
 
 
-def _veto_by_image(scene: Scene, first_image: Ids, examined: list[Examined]) -> None:
-    """New sources of images that have too many."""
+def _veto_branches(evidence: _Evidence, examined: list[Examined]) -> None:
+    """Branches of a fork that show nothing which a better candidate does not show."""
+    excused = np.array([bool(item.vetoes) for item in examined], dtype=bool)
+    for i in branches(evidence.candidate, evidence.measurement, excused).tolist():
+        examined[i].vetoes[Veto.BLEND] = (
+            "a branch of a fork: all of its points that stand out are those of a better candidate"
+        )
+
+
+def _veto_by_image(
+    scene: Scene, first_image: Ids, detection: Ids, examined: list[Examined]
+) -> None:
+    """New sources of images that have too many of those with no other excuse.
+
+    Only candidates count: the first images of a dataset have many faint sources that an earlier one
+    has just missed. Branches of a fork are one source.
+    """
     settings = scene.settings
-    many = crowded(
-        scene.new_in_image, settings.crowded_image_chance, settings.crowded_image_sources
+    counted = np.array(
+        [item.kind is CandidateKind.NEW_SOURCE and not item.vetoes for item in examined], dtype=bool
     )
-    total, others = int(scene.new_in_image.sum()), max(len(many) - 1, 1)
+    _, once = np.unique(detection[counted], return_index=True)
+    in_image = np.bincount(first_image[counted][once], minlength=len(scene.images))
+    many = crowded(in_image, settings.crowded_image_chance, settings.crowded_image_sources)
+    total, others = int(in_image.sum()), max(len(many) - 1, 1)
     for item, image in zip(examined, first_image.tolist(), strict=True):
         if many[image] and item.kind is CandidateKind.NEW_SOURCE:
-            here = int(scene.new_in_image[image])
+            here = int(in_image[image])
             item.vetoes[Veto.CROWDED_IMAGE] = (
-                f"one of {here} new sources in {scene.images[image].file_name}; the other images "
-                f"have {(total - here) / others:.2g} each"
+                f"one of {here} new candidates in {scene.images[image].file_name}; the other "
+                f"images have {(total - here) / others:.2g} each"
             )

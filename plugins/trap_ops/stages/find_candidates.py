@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 
 import numpy as np
 from sqlalchemy import Connection
@@ -18,7 +19,6 @@ from trap_ops.stages.candidate_reasons import reasons
 from trap_ops.stages.candidate_vetoes import Examined, Scene, examine
 from trap_ops.stages.context import StageContext, stage
 from trap_ops.store import candidates, images
-from trap_ops.store.candidate_points import new_sources_by_image
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ def find_candidates(context: StageContext) -> StageReport:
         with context.store.write() as connection:
             candidates.note_rms_of_limits(connection, dataset)
             summary = candidates.load_summary(connection, dataset)
-            found = find(summary, settings.max_expected_false, settings.min_v)
+            beams = size_in_beams(connection, dataset)
+            found = find(summary, settings.max_expected_false, settings.min_v, beams)
             scene = _load_scene(connection, context, summary, found)
             detected = _load_detected(connection, summary, found)
             places = {row.id: place for place, row in enumerate(scene.images)}
@@ -67,15 +68,23 @@ def find_candidates(context: StageContext) -> StageReport:
 def _load_scene(
     connection: Connection, context: StageContext, summary: LightCurveSummary, found: Candidates
 ) -> Scene:
-    dataset = context.run.dataset
-    rows = images.images_of(connection, dataset) if len(found.item) else []
-    new = new_sources_by_image(connection, dataset)
+    dataset, configuration = context.run.dataset, context.run.configuration
     return Scene(
-        settings=context.run.configuration.candidates,
+        settings=configuration.candidates,
+        margin_px=float(configuration.extraction.margin_px),
         summary=summary,
-        images=rows,
-        new_in_image=np.array([new.get(row.id, 0) for row in rows], dtype=np.int64),
+        images=images.images_of(connection, dataset) if len(found.item) else [],
     )
+
+
+def size_in_beams(connection: Connection, dataset: int) -> float:
+    """Size of all images of a dataset in solid angles of their beams."""
+    shapes = images.shapes_of(connection, dataset)
+    beam = np.pi / np.log(2.0) * shapes["semimajor_deg"] * shapes["semiminor_deg"]
+    pixel = np.abs(shapes["deltax_deg"] * shapes["deltay_deg"])
+    sizes = shapes["number"] * shapes["nx"] * shapes["ny"] * pixel / beam
+    # The same in whatever order the images come.
+    return math.fsum(sizes.tolist())
 
 
 def _load_detected(

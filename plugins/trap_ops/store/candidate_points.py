@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from trap_ops.records.arrays import Ids
 from trap_ops.records.images import ImageRow
@@ -15,7 +15,6 @@ from trap_ops.store.schema import (
     assocxtrsource,
     extractedsource,
     newsource,
-    runningcatalog,
 )
 
 
@@ -70,19 +69,13 @@ def load_measured_points(
     return points.take(np.lexsort((place, source)))
 
 
-def new_sources_by_image(connection: Connection, dataset_id: int) -> dict[int, int]:
-    """Number of new sources first seen in each image that has any.
+def first_detections_of_new(connection: Connection, sources: Sequence[int] | Ids) -> dict[int, int]:
+    """Id of the detection that made sky sources new ones, of those among them that are new.
 
-    Counted by first detections: branches of a fork have one between them.
+    Branches of a fork have one between them.
     """
-    query = (
-        select(
-            extractedsource.c.image,
-            func.count(newsource.c.trigger_xtrsrc.distinct()).label("number"),
+    with id_list(connection, newsource.c.runcat, sources) as wanted:
+        query = select(newsource.c.runcat, newsource.c.trigger_xtrsrc).join(
+            wanted, wanted.c.id == newsource.c.runcat
         )
-        .join(newsource, newsource.c.trigger_xtrsrc == extractedsource.c.id)
-        .join(runningcatalog, runningcatalog.c.id == newsource.c.runcat)
-        .where(runningcatalog.c.dataset == dataset_id)
-        .group_by(extractedsource.c.image)
-    )
-    return {row.image: row.number for row in connection.execute(query)}
+        return {row.runcat: row.trigger_xtrsrc for row in connection.execute(query)}

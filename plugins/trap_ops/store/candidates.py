@@ -83,6 +83,7 @@ def load_summary(connection: Connection, dataset_id: int) -> LightCurveSummary:
             *(flux.c[name] for name in _SUMS),
             *(flux.c[name] for name in SHAPES),
             *(source.c[axis] for axis in "xyz"),
+            source.c.datapoints,
             new.c.kind,
         )
         .join(source, source.c.id == flux.c.runcat)
@@ -105,6 +106,7 @@ def load_summary(connection: Connection, dataset_id: int) -> LightCurveSummary:
         flux_jy=sums.weighted_mean,
         vectors=np.stack([floats(rows[axis]) for axis in "xyz"], axis=1),
         new_source=integers(-1 if kind is None else kind for kind in rows["kind"]),
+        detections=integers(rows["datapoints"]),
     )
 
 

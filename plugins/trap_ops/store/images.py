@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import Connection, Select, delete, func, insert, select, text, update
 
 from trap_ops.errors import StoreError
@@ -137,6 +138,21 @@ def count_images(connection: Connection, dataset_id: int) -> int:
     """Count the images of a dataset."""
     query = select(func.count()).select_from(image).where(image.c.dataset == dataset_id)
     return connection.execute(query).scalar_one()
+
+
+def shapes_of(connection: Connection, dataset_id: int) -> dict[str, npt.NDArray[np.float64]]:
+    """Sizes, pixels and beams that images of a dataset have, and the number of those alike."""
+    kinds = (
+        image.c.nx,
+        image.c.ny,
+        image.c.deltax.label("deltax_deg"),
+        image.c.deltay.label("deltay_deg"),
+        image.c.rb_smaj.label("semimajor_deg"),
+        image.c.rb_smin.label("semiminor_deg"),
+    )
+    query = select(*kinds, func.count().label("number")).where(image.c.dataset == dataset_id)
+    rows = fetch_columns(connection, query.group_by(*kinds))
+    return {name: floats(values) for name, values in rows.items()}
 
 
 def latest_start(connection: Connection, dataset_id: int) -> datetime | None:

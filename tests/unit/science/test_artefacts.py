@@ -9,6 +9,7 @@ from trap_ops.records.light_curves import MeasuredPoints
 from trap_ops.records.sources import Flag
 from trap_ops.science.artefacts import (
     bodies_at,
+    branches,
     brightest_near,
     crowded,
     log10_chance_of,
@@ -104,9 +105,9 @@ def points(
 
 
 def surroundings(own: MeasuredPoints, *others: MeasuredPoints) -> Surroundings:
-    blind = [part.take(part.kind == 0) for part in (own, *others)]
+    parts = [own.take(own.kind == 0), *others]
     members = MeasuredPoints(
-        **{name: np.concatenate([getattr(p, name) for p in blind]) for name in vars(own)}
+        **{name: np.concatenate([getattr(p, name) for p in parts]) for name in vars(own)}
     )
     zero = np.zeros(len(own), dtype=int)
     return look_around(
@@ -148,6 +149,51 @@ def test_a_pair_that_is_found_as_one_in_some_images() -> None:
     forced = ~apart
     assert (found.flux_err_jy[forced] > 30.0).all()
     assert (found.flux_err_jy[apart] == 1.0).all()
+
+
+def beam_at(beams: float) -> float:
+    return float(np.exp(-4.0 * np.log(2.0) * beams**2))
+
+
+def test_a_burst_that_outshines_its_neighbour_is_real() -> None:
+    """1.1 beams apart: in the burst's image the neighbour has but a forced fit."""
+    burst, quiet, overlap = 40.0, 25.0, beam_at(1.1)
+    on = np.arange(24) == 7
+    own = points(0.0, np.where(on, burst + quiet * overlap, quiet * overlap) + NOISE[0],
+                 kind=np.where(on, 0, 1).tolist())  # fmt: skip
+    other = points(1.1, np.where(on, quiet + burst * overlap, quiet) + NOISE[1],
+                   kind=np.where(on, 1, 0).tolist(), number=1)  # fmt: skip
+    found = surroundings(own, other)
+    # All detections together change by what the burst has more than its neighbour.
+    assert found.share[0] == pytest.approx((burst - quiet) / burst, abs=0.05)
+    assert found.complete_share[0] == pytest.approx(1.0, abs=0.1)
+    # What light both may have of each other: 2 * 1.1 of 40.
+    assert 0.05 < found.complete_share_err[0] < 0.2
+
+
+def test_a_pair_whose_fit_takes_light_of_both_is_not_shown_to_be_real() -> None:
+    """1.05 beams apart: found as one, which is the brighter by a fifth, in half of the images."""
+    one = np.tile([True, False], 12)
+    own = points(0.0, np.where(one, 30.0, 25.0) + NOISE[0])
+    forced = 23.0 + 30.0 * beam_at(1.05)
+    other = points(1.05, np.where(one, forced, 23.0) + NOISE[1],
+                   kind=np.where(one, 1, 0).tolist(), number=1)  # fmt: skip
+    found = surroundings(own, other)
+    assert found.share[0] + found.share_err[0] < 0.0
+    # By these sums it would be real, but the light that both may count is as much as it varies by.
+    assert found.complete_share[0] == pytest.approx(1.0, abs=0.2)
+    assert found.complete_share[0] - found.complete_share_err[0] < 0.5
+
+
+def test_branches_of_a_fork_show_nothing_of_their_own() -> None:
+    candidate = np.array([0, 0, 1, 2, 2, 3, 4])
+    measurement = np.array([10, 11, 11, 11, 12, 13, 13])
+    # The second shows a part of the first, the third something else too; the last two share one.
+    none = np.zeros(6, dtype=bool)
+    assert branches(candidate, measurement, none).tolist() == [1, 4]
+    excused = np.array([True, False, False, False, False, False])
+    assert branches(candidate, measurement, excused).tolist() == [4]
+    assert branches(candidate[:0], measurement[:0], none).tolist() == []
 
 
 def test_a_measurement_that_several_light_curves_share_counts_once() -> None:
