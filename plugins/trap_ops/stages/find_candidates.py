@@ -68,8 +68,10 @@ def _load_scene(connection: Connection, context: StageContext) -> Scene:
     dataset = context.run.dataset
     rows = images.images_of(connection, dataset)
     new = new_sources_by_image(connection, dataset)
+    configuration = context.run.configuration
     return Scene(
-        settings=context.run.configuration.candidates,
+        settings=configuration.candidates,
+        systematic_flux_error=configuration.variability.systematic_flux_error,
         summary=candidates.load_summary(connection, dataset),
         images=rows,
         new_in_image=np.array([new.get(row.id, 0) for row in rows], dtype=np.int64),

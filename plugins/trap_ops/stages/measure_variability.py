@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from trap_ops.records.light_curves import Curves, CurveShapes, Points
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import FitKind
 from trap_ops.science.curve_shapes import measure_shapes
+from trap_ops.science.judged_errors import judged_errors, judged_points
 from trap_ops.science.variability import (
     add_points,
     empty_sums,
@@ -57,10 +59,12 @@ def _update(context: StageContext, sources: Sequence[int]) -> int:
         stored = variability.load_curves(connection, sources)
         anew = _to_sum_up_anew(new, stored)
         every = variability.load_points(connection, sources, pending_only=False)
+    systematic = context.run.configuration.variability.systematic_flux_error
     whole = every.take(np.isin(every.source, anew))
     continued = ~np.isin(new.source, anew)
     points = _merge(whole, new.take(continued))
     curves, index = _start(points, stored, anew)
+    points = _judged(points, curves, index, systematic)
     shown = points.kind != FitKind.BACKWARD
     running = add_points(
         curves.flux, index[shown], points.flux_jy[shown], points.flux_err_jy[shown]
@@ -73,7 +77,7 @@ def _update(context: StageContext, sources: Sequence[int]) -> int:
     v[shown], running_eta[shown], count[shown] = running.v, running.eta, running.count
     with context.store.write() as connection:
         variability.save_running(connection, points.link, v, running_eta, count)
-        shapes = _shapes(curves, every)
+        shapes = _shapes(curves, judged_points(every, systematic))
         variability.save_curves(context.store, connection, sources, curves, shapes)
         new_sources = variability.new_source_significance(connection, sources)
         columns = _metrics(curves, shapes, every, new_sources)
@@ -151,6 +155,20 @@ def _start(points: Points, stored: Curves, anew: Ids) -> tuple[Curves, IntArray]
     curves.last_jy[place] = stored.last_jy[kept]
     curves.max_jy[place] = stored.max_jy[kept]
     return curves, index[n_kept:]
+
+
+def _judged(points: Points, curves: Curves, index: IntArray, systematic: float) -> Points:
+    """Points with the errors that they are judged with, before they are added to their curves."""
+    flux_err = judged_errors(
+        curves.complete, index, points.flux_jy, points.flux_err_jy, systematic
+    )
+    peak_err = points.peak_err_jy.copy()
+    # Sums of peaks are without backward fits.
+    shown = points.kind != FitKind.BACKWARD
+    peak_err[shown] = judged_errors(
+        curves.peak, index[shown], points.peak_jy[shown], points.peak_err_jy[shown], systematic
+    )
+    return replace(points, flux_err_jy=flux_err, peak_err_jy=peak_err)
 
 
 def _note_last(curves: Curves, index: IntArray, points: Points) -> None:

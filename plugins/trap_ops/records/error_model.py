@@ -1,0 +1,81 @@
+"""What the scatter of steady sources says of the errors that their light curves are judged with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from trap_ops.records.arrays import FloatArray, Ids
+
+
+@dataclass(frozen=True)
+class CurveScatter:
+    """Chi-squared sums of light curves in one band and Stokes; all arrays (n,).
+
+    Attributes
+    ----------
+    count : numpy.ndarray of int
+        Points, 2 or more.
+    chi2 : numpy.ndarray
+        Weighted sum of squared deviations from the weighted mean.
+    sum_weight : numpy.ndarray
+        Sum of the weights 1/error^2, Jy^-2.
+    flux_jy : numpy.ndarray
+        Weighted mean.
+    """
+
+    count: Ids
+    chi2: FloatArray
+    sum_weight: FloatArray
+    flux_jy: FloatArray
+
+    def __len__(self) -> int:
+        """Count the light curves."""
+        return len(self.count)
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """Scatter of steady sources: (slope x error)^2 + (floor x flux)^2; NaN with too few curves.
+
+    Attributes
+    ----------
+    curves : int
+        Light curves that it was fitted to.
+    variable : float
+        Fraction of them that vary more than this.
+    slope, slope_err : float
+        Of the errors of the measurements, without the systematic one.
+    floor, floor_err : float
+        Fraction of the flux, with whatever systematic error is configured. The errors of slope and
+        floor are upwards: down to nothing is less.
+    systematic : float
+        What is configured: ``variability.systematic_flux_error``.
+    false_rate : float
+        Share of steady sources with this scatter that get a p-value below 0.001, which should be
+        0.001.
+    false_rate_low, false_rate_high : float
+        The same at the ends of the range that the fit leaves open (2 standard errors).
+    """
+
+    curves: int
+    variable: float
+    slope: float
+    slope_err: float
+    floor: float
+    floor_err: float
+    systematic: float
+    false_rate: float
+    false_rate_low: float
+    false_rate_high: float
+
+    @property
+    def measured(self) -> bool:
+        """Whether there were enough light curves."""
+        return math.isfinite(self.slope)
+
+
+def upper_limit(value: float, error: float, sigma: float = 2.0) -> float:
+    """Limit of a slope or floor: what is normal is its square, with this error at the value."""
+    variance_err = (value + error) ** 2 - value**2
+    return math.sqrt(value**2 + sigma * variance_err)
