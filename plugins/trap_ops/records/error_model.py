@@ -74,6 +74,21 @@ class ErrorModel:
         """Whether there were enough light curves."""
         return math.isfinite(self.slope)
 
+    @property
+    def too_many(self) -> bool:
+        """Whether more than twice as many steady sources as should have such p-values, for sure."""
+        return self.false_rate_low > 0.002
+
+    @property
+    def too_few(self) -> bool:
+        """Whether less than half as many have, for sure."""
+        return self.false_rate_high < 0.0005
+
+    @property
+    def misleading(self) -> bool:
+        """Whether p-values are not what they say."""
+        return self.too_many or self.too_few
+
 
 def upper_limit(value: float, error: float, sigma: float = 2.0) -> float:
     """Limit of a slope or floor: what is normal is its square, with this error at the value."""
