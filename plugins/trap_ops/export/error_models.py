@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trap_ops.export import wording
-from trap_ops.records.error_model import ErrorModel, upper_limit
+from trap_ops.records.error_model import ErrorModel, significance, upper_limit
 from trap_ops.records.images import Band
 from trap_ops.science.error_model import MIN_CURVES
 
@@ -56,13 +56,13 @@ def in_words(model: ErrorModel, band: str) -> ErrorWords:
 
 
 def _slope(model: ErrorModel) -> str:
-    if model.slope < 2.0 * model.slope_err:
+    if significance(model.slope, model.slope_err) < 2.0:
         return f"less than {wording.number(upper_limit(model.slope, model.slope_err), 2)} times"
     return f"{wording.with_error(model.slope, model.slope_err)} times"
 
 
 def _floor(model: ErrorModel) -> str:
-    if model.floor < 2.0 * model.floor_err:
+    if significance(model.floor, model.floor_err) < 2.0:
         limit = upper_limit(model.floor, model.floor_err)
         return f"less than {_percent(limit)} %"
     return f"{wording.with_error(100.0 * model.floor, 100.0 * model.floor_err)} %"
@@ -86,11 +86,10 @@ def _warning(model: ErrorModel) -> str:
 
 def _advice(model: ErrorModel) -> list[str]:
     advice = []
-    apart = max(2.0 * model.floor_err, 0.1 * model.systematic)
-    if abs(model.floor - model.systematic) > apart:
-        value = f"{model.floor if model.floor > 3.0 * model.floor_err else 0.0:.2g}"
-        advice.append(f"Set {_SETTING} = {value} in a new dataset")
-        advice[-1] += " and they will be right." if not _wrong_slope(model) else "."
+    right = model.floor if significance(model.floor, model.floor_err) > 3.0 else 0.0
+    if abs(right - model.systematic) > max(2.0 * model.floor_err, 0.1 * model.systematic):
+        advice.append(f"Set {_SETTING} = {right:.2g} in a new dataset")
+        advice[-1] += "." if _wrong_slope(model) else " and they will be right."
     if _wrong_slope(model):
         size = "small" if model.slope > 1.0 else "large"
         advice.append(

@@ -90,6 +90,11 @@ class ErrorModel:
         return self.too_many or self.too_few
 
 
+def significance(value: float, error: float) -> float:
+    """Of a slope or floor, against nothing: of its square, which is what is normal."""
+    return value**2 / ((value + error) ** 2 - value**2)
+
+
 def upper_limit(value: float, error: float, sigma: float = 2.0) -> float:
     """Limit of a slope or floor: what is normal is its square, with this error at the value."""
     variance_err = (value + error) ** 2 - value**2

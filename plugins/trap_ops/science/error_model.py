@@ -1,12 +1,12 @@
 """Is the scatter of steady sources what their errors say? Slope and floor of the errors, fitted.
 
 For a steady source of N points chi-squared about the weighted mean follows a chi-squared law of
-N - 1 degrees of freedom, times lambda = (slope^2 e^2 + floor^2 S^2) / judged^2: its flux S, the error
-e of a measurement and the error it is judged with, of which the sums give the harmonic mean. Slope
-and floor are those of the largest likelihood over all light curves of a band, each with its own law,
-few points or many. Sources that vary have a law of their own in it: lambda up to a thousand times
-larger, any factor as likely as any other on a logarithmic scale. They have no influence then,
-without a cut that steady sources could fall victim to.
+N - 1 degrees of freedom, times lambda = (slope^2 e^2 + floor^2 S^2) / j^2, with its flux S, the
+error e of a measurement, and the error j that it is judged with (of which the sums give the
+harmonic mean of the squares). Slope and floor are those of the largest likelihood over all light
+curves of a band, each with its own law, few points or many. Sources that vary have a law of their
+own in it: lambda up to a thousand times larger, any factor as likely as any other on a logarithmic
+scale. They have no influence then, without a cut that steady sources could fall victim to.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ _LOG_WIDEST = np.log(1000.0)
 # Bounds of the fraction of sources that vary.
 _VARIABLE = (1e-3, 0.5)
 _STEPS = 200
+# What is known before, so that light curves that do not tell slope from floor give wide errors and
+# no nonsense: squares of slope and floor, and how sure.
+_BEFORE = np.array([1.0, 0.0, 0.0])
+_SURE = (10.0, 0.1)
 # Where a search begins: the best of these, on so many light curves.
 _SLOPES = (0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
 _FLOORS = (0.0, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2)
@@ -50,6 +54,11 @@ class _Data:
     def ratio(self, at: FloatArray) -> FloatArray:
         """Lambda of each light curve."""
         return np.asarray(at[0] * self.a + at[1] * self.b)
+
+    @property
+    def precision(self) -> FloatArray:
+        """Of what is known before, of each parameter."""
+        return np.array([_SURE[0] ** -2.0, (_SURE[1] / self.unit**2) ** -2.0, 0.0])
 
     def take(self, items: slice | Mask) -> _Data:
         """Return some of the light curves."""
@@ -142,11 +151,21 @@ def _start(data: _Data) -> FloatArray:
     return max(allowed, key=lambda at: float(_likelihood(few, at)[0].sum()))
 
 
+def _total(data: _Data, at: FloatArray, values: FloatArray) -> float:
+    """Logarithm of the likelihood of all, with what is known before."""
+    return float(values.sum() - 0.5 * (data.precision * (at - _BEFORE) ** 2).sum())
+
+
+def _uphill(data: _Data, at: FloatArray, slopes: FloatArray) -> FloatArray:
+    """Return the derivatives of that."""
+    return np.asarray(slopes.sum(axis=0) - data.precision * (at - _BEFORE))
+
+
 def _climb(data: _Data, at: FloatArray) -> FloatArray:
     """Go uphill to the largest likelihood, by the scatter of its derivatives (Berndt et al.)."""
     values, slopes = _likelihood(data, at)
     for _ in range(_STEPS):
-        step, gain = _step(at, slopes)
+        step, gain = _step(data, at, slopes)
         if gain < 1e-12:
             break
         factor = 1.0
@@ -155,7 +174,7 @@ def _climb(data: _Data, at: FloatArray) -> FloatArray:
             trial[2] = np.clip(trial[2], *_VARIABLE)
             if np.all(data.ratio(trial) > 0.0):
                 new_values, new_slopes = _likelihood(data, trial)
-                if new_values.sum() > values.sum():
+                if _total(data, trial, new_values) > _total(data, at, values):
                     break
             factor /= 2.0
         else:
@@ -164,13 +183,19 @@ def _climb(data: _Data, at: FloatArray) -> FloatArray:
     return at
 
 
-def _step(at: FloatArray, slopes: FloatArray) -> tuple[FloatArray, float]:
+def _step(data: _Data, at: FloatArray, slopes: FloatArray) -> tuple[FloatArray, float]:
     """Step uphill, and how much steeper it is than noise; none across a bound."""
-    gradient = slopes.sum(axis=0)
-    free = np.array([True, True, not _held(at, float(gradient[2]))])
+    gradient = _uphill(data, at, slopes)
+    free = [0, 1] if _held(at, float(gradient[2])) else [0, 1, 2]
     step = np.zeros(3)
-    step[free] = np.linalg.pinv(slopes[:, free].T @ slopes[:, free]) @ gradient[free]
+    step[free] = np.linalg.solve(_scatter(data, slopes, free), gradient[free])
     return step, float(gradient @ step)
+
+
+def _scatter(data: _Data, slopes: FloatArray, free: list[int]) -> FloatArray:
+    """Scatter of the derivatives from source to source, with what is known before."""
+    chosen = slopes[:, free]
+    return np.asarray(chosen.T @ chosen + np.diag(data.precision[free]))
 
 
 def _held(at: FloatArray, uphill: float) -> bool:
@@ -183,8 +208,8 @@ def _covariance(data: _Data, at: FloatArray) -> FloatArray:
     slopes = _likelihood(data, at)[1]
     held = _held(at, float(slopes[:, 2].sum())) or at[2] in _VARIABLE
     free = [0, 1] if held else [0, 1, 2]
-    scatter = slopes[:, free].T @ slopes[:, free]
-    typical = np.sqrt(np.diag(np.linalg.pinv(scatter)))
+    scatter = _scatter(data, slopes, free)
+    typical = np.sqrt(np.diag(np.linalg.inv(scatter)))
     curvature = np.zeros((len(free), len(free)))
     for row, (parameter, size) in enumerate(zip(free, typical, strict=True)):
         # Small against the error, and never out of bounds.
@@ -193,10 +218,11 @@ def _covariance(data: _Data, at: FloatArray) -> FloatArray:
         while np.any(data.ratio(at - delta) <= 0.0):
             delta /= 2.0
         ahead, behind = (
-            _likelihood(data, at + sign * delta)[1][:, free].sum(axis=0) for sign in (1.0, -1.0)
+            _uphill(data, at + sign * delta, _likelihood(data, at + sign * delta)[1])[free]
+            for sign in (1.0, -1.0)
         )
         curvature[row] = (behind - ahead) / (2.0 * delta[parameter])
-    inverse = np.linalg.pinv((curvature + curvature.T) / 2.0)
+    inverse = np.linalg.inv((curvature + curvature.T) / 2.0)
     return np.asarray((inverse @ scatter @ inverse)[:2, :2])
 
 
@@ -206,9 +232,7 @@ def _root(square: float, error: float) -> tuple[float, float]:
     return float(np.sqrt(least)), float(np.sqrt(least + error) - np.sqrt(least))
 
 
-def _false_rates(
-    data: _Data, at: FloatArray, covariance: FloatArray
-) -> tuple[float, float, float]:
+def _false_rates(data: _Data, at: FloatArray, covariance: FloatArray) -> tuple[float, float, float]:
     """Share of steady sources with a p-value below 0.001: best, and 2 errors to either side."""
     # Lambda of each curve with its error: both parameters are 2 errors off the way that it grows.
     parts = np.stack([data.a, data.b], axis=1)

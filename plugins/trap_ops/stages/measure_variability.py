@@ -159,9 +159,7 @@ def _start(points: Points, stored: Curves, anew: Ids) -> tuple[Curves, IntArray]
 
 def _judged(points: Points, curves: Curves, index: IntArray, systematic: float) -> Points:
     """Points with the errors that they are judged with, before they are added to their curves."""
-    flux_err = judged_errors(
-        curves.complete, index, points.flux_jy, points.flux_err_jy, systematic
-    )
+    flux_err = judged_errors(curves.complete, index, points.flux_jy, points.flux_err_jy, systematic)
     peak_err = points.peak_err_jy.copy()
     # Sums of peaks are without backward fits.
     shown = points.kind != FitKind.BACKWARD
