@@ -69,7 +69,6 @@ SIZES = [
 TRUTHS = [
     (1.0, 0.02, 0.0),
     (1.3, 0.01, 0.0),
-    (1.0, 0.05, 0.0),
     (1.0, 0.03, 0.03),
     (0.9, 0.01, 0.03),
 ]
@@ -80,21 +79,21 @@ TRUTHS = [
 def test_slope_and_floor_are_found_within_their_errors(
     size: tuple[int, tuple[int, int], float], truth: tuple[float, float, float]
 ) -> None:
-    """With 8 per cent of variables, in 24 skies: pulls of mean 0 and width 1.
+    """With 8 per cent of variables, in 16 skies, or 8 of many sources: pulls of mean 0 and width 1.
 
     Variables that are not told from steady ones may move them by less than an error.
     """
     n, points, unlike = size
     slope, floor, systematic = truth
-    skies = 24 if n < 3000 else 10
+    skies = 16 if n < 3000 else 8
     fits = [
         fit_error_model(drawn(seed, n, points, slope, floor, systematic, unlike=unlike), systematic)
         for seed in range(skies)
     ]
     found = np.array([pulls(model, slope, floor) for model in fits])
-    assert (np.abs(found.mean(axis=0)) < 1.0 + 2.5 / np.sqrt(skies)).all(), found.mean(axis=0)
-    assert (np.std(found, axis=0) < 1.8).all(), found.std(axis=0)
-    assert (np.std(found, axis=0) > 0.4).all(), found.std(axis=0)
+    assert (np.abs(found.mean(axis=0)) < 0.6 + 2.5 / np.sqrt(skies)).all(), found.mean(axis=0)
+    assert (np.std(found, axis=0) < 1.65).all(), found.std(axis=0)
+    assert (np.std(found, axis=0) > 0.55).all(), found.std(axis=0)
     # Errors are no excuse: with many sources they are small.
     slopes, floors = (np.array([getattr(m, k) for m in fits]) for k in ("slope", "floor"))
     assert np.median(slopes) == pytest.approx(slope, abs=0.02 + 0.3 / np.sqrt(n))
@@ -105,14 +104,14 @@ def test_slope_and_floor_are_found_within_their_errors(
 def test_no_floor_is_made_up_where_there_is_none(variable: float) -> None:
     fits = [
         fit_error_model(drawn(seed, 500, (10, 30), 1.0, 0.0, variable=variable), 0.0)
-        for seed in range(60)
+        for seed in range(40)
     ]
     significant = [m for m in fits if significance(m.floor, m.floor_err) > 2.0]
-    assert len(significant) <= 5
+    assert len(significant) <= 4
     limits = np.array([upper_limit(m.floor, m.floor_err) for m in fits])
     assert (limits < 0.003).all()
     # Not all at the bound: half of them are above it by chance.
-    assert 10 <= sum(m.floor > 0.0 for m in fits) <= 50
+    assert 6 <= sum(m.floor > 0.0 for m in fits) <= 34
     assert not [m for m in fits if m.misleading]
     assert np.mean([m.variable for m in fits]) == pytest.approx(variable, abs=0.02)
 
