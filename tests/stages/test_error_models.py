@@ -20,9 +20,11 @@ from trap_ops.commands.__main__ import main
 from trap_ops.errors import ConfigError
 from trap_ops.export.error_models import in_words
 from trap_ops.records.error_model import ErrorModel
+from trap_ops.science.candidate_kinds import tell_kinds
 from trap_ops.science.judged_errors import judged_errors
 from trap_ops.science.variability import add_points, empty_sums, eta, p_value, weighted_mean_error
 from trap_ops.simulate.series import SeriesPlan, write_series
+from trap_ops.stages import candidate_vetoes
 from trap_ops.store.consistency import check_datasets
 from trap_ops.store.database import Store
 from trap_ops.store.datasets import dataset_id
@@ -178,6 +180,29 @@ def test_every_statistic_is_of_the_errors_it_is_judged_with(observatory: Observa
         assert row.point_sigma == pytest.approx(alone, rel=1e-9)
 
 
+def test_kinds_and_vetoes_are_told_from_the_same_errors(
+    observatory: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of candidates and their neighbours: with 20 per cent of the mean before each point."""
+    seen = []
+
+    def spied(curve: np.ndarray, flux: np.ndarray, error: np.ndarray, n: int) -> Any:
+        seen.append((curve, flux, error))
+        return tell_kinds(curve, flux, error, n)
+
+    monkeypatch.setattr(candidate_vetoes, "tell_kinds", spied)
+    observatory.settings = {
+        "variability": {"systematic_flux_error": 0.2},
+        "candidates": {"max_expected_false": 1e9},
+    }
+    observatory.run("series", night(7, 8))
+    ((curve, flux, error),) = seen
+    assert len(np.unique(curve)) == 145
+    plain = np.full(len(flux), RMS)
+    judged = judged_errors(empty_sums(145), curve, flux, plain, 0.2)
+    assert error == pytest.approx(judged, rel=1e-12)
+
+
 @pytest.mark.postgres
 def test_both_databases_have_the_same_with_a_term(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -253,6 +278,20 @@ def test_errors_of_another_term_are_found_by_the_check(observatory: Observatory)
     (found,) = check_datasets(store)
     broken = {item.invariant.name for item in found.broken}
     assert broken == {"flux-means", "running-statistics", "varmetric-values", "error-models"}
+
+
+def test_a_dataset_of_an_earlier_version_needs_none(observatory: Observatory) -> None:
+    observatory.run("series", night(5, 3))
+    store = observatory.store
+    with store.write() as connection:
+        connection.execute(delete(errormodel))
+    (found,) = check_datasets(store)
+    assert [item.invariant.name for item in found.broken] == ["error-models"]
+    with store.write() as connection:
+        settings = json.loads(connection.execute(select(dataset.c.settings)).scalar_one())
+        del settings["variability"]
+        connection.execute(update(dataset).values(settings=json.dumps(settings)))
+    assert [item.broken for item in check_datasets(store)] == [[]]
 
 
 def test_a_dataset_without_sky_sources_has_none(observatory: Observatory) -> None:

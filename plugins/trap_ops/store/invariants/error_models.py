@@ -13,6 +13,8 @@ from trap_ops.store.schema import frequencyband
 
 
 def _models(scope: Scope) -> Breaches:
+    if "variability" not in scope.settings:
+        return Breaches()  # It was made before there were any.
     stored = list_error_models(scope.connection, scope.dataset)
     systematic = scope.setting("variability", "systematic_flux_error", 0.0)
     right = {
