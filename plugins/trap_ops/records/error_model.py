@@ -42,6 +42,8 @@ class ErrorModel:
     ----------
     curves : int
         Light curves that it was fitted to.
+    systematic : float
+        What is configured: ``variability.systematic_flux_error``.
     variable : float
         Fraction of them that vary more than this.
     slope, slope_err : float
@@ -49,8 +51,6 @@ class ErrorModel:
     floor, floor_err : float
         Fraction of the flux, with whatever systematic error is configured. The errors of slope and
         floor are upwards: down to nothing is less.
-    systematic : float
-        What is configured: ``variability.systematic_flux_error``.
     false_rate : float
         Share of steady sources with this scatter that get a p-value below 0.001, which should be
         0.001.
@@ -59,15 +59,15 @@ class ErrorModel:
     """
 
     curves: int
-    variable: float
-    slope: float
-    slope_err: float
-    floor: float
-    floor_err: float
     systematic: float
-    false_rate: float
-    false_rate_low: float
-    false_rate_high: float
+    variable: float = math.nan
+    slope: float = math.nan
+    slope_err: float = math.nan
+    floor: float = math.nan
+    floor_err: float = math.nan
+    false_rate: float = math.nan
+    false_rate_low: float = math.nan
+    false_rate_high: float = math.nan
 
     @property
     def measured(self) -> bool:

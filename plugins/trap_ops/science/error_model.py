@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtrc, chdtri, gammainc, gammaln
 
-from trap_ops.records.arrays import FloatArray, Mask
+from trap_ops.records.arrays import FloatArray
 from trap_ops.records.error_model import CurveScatter, ErrorModel
 
 # With fewer light curves no slope is told from variability.
@@ -60,10 +60,16 @@ class _Data:
         """Of what is known before, of each parameter."""
         return np.array([_SURE[0] ** -2.0, (_SURE[1] / self.unit**2) ** -2.0, 0.0])
 
-    def take(self, items: slice | Mask) -> _Data:
+    def take(self, items: slice) -> _Data:
         """Return some of the light curves."""
-        arrays = (self.freedom, self.chi2, self.a, self.b, self.constant)
-        return _Data(*(values[items] for values in arrays), self.unit)
+        return _Data(
+            self.freedom[items],
+            self.chi2[items],
+            self.a[items],
+            self.b[items],
+            self.constant[items],
+            self.unit,
+        )
 
 
 def fit_error_model(curves: CurveScatter, systematic: float) -> ErrorModel:
@@ -92,14 +98,25 @@ def fit_error_model(curves: CurveScatter, systematic: float) -> ErrorModel:
     data = _prepared(curves, systematic)
     n = len(data.chi2)
     if n < MIN_CURVES:
-        return ErrorModel(n, *[np.nan] * 5, systematic, *[np.nan] * 3)
+        return ErrorModel(n, systematic)
     at = _climb(data, _start(data))
     covariance = _covariance(data, at)
     errors = np.sqrt(np.diag(covariance))
     slope, slope_err = _root(at[0], errors[0])
-    floor, floor_err = (data.unit * value for value in _root(at[1], errors[1]))
-    rates = _false_rates(data, at, covariance)
-    return ErrorModel(n, float(at[2]), slope, slope_err, floor, floor_err, systematic, *rates)
+    floor, floor_err = _root(at[1], errors[1])
+    rate, low, high = _false_rates(data, at, covariance)
+    return ErrorModel(
+        curves=n,
+        systematic=systematic,
+        variable=float(at[2]),
+        slope=slope,
+        slope_err=slope_err,
+        floor=data.unit * floor,
+        floor_err=data.unit * floor_err,
+        false_rate=rate,
+        false_rate_low=low,
+        false_rate_high=high,
+    )
 
 
 def _prepared(curves: CurveScatter, systematic: float) -> _Data:
@@ -166,21 +183,25 @@ def _climb(data: _Data, at: FloatArray) -> FloatArray:
     values, slopes = _likelihood(data, at)
     for _ in range(_STEPS):
         step, gain = _step(data, at, slopes)
-        if gain < 1e-12:
+        higher = _higher(data, at, _total(data, at, values), step) if gain > 1e-12 else None
+        if higher is None:
             break
-        factor = 1.0
-        while factor > 1e-6:
-            trial = at + factor * step
-            trial[2] = np.clip(trial[2], *_VARIABLE)
-            if np.all(data.ratio(trial) > 0.0):
-                new_values, new_slopes = _likelihood(data, trial)
-                if _total(data, trial, new_values) > _total(data, at, values):
-                    break
-            factor /= 2.0
-        else:
-            break
-        at, values, slopes = trial, new_values, new_slopes
+        at = higher
+        values, slopes = _likelihood(data, at)
     return at
+
+
+def _higher(data: _Data, at: FloatArray, height: float, step: FloatArray) -> FloatArray | None:
+    """Where the step, or the half or quarter of it, leads uphill; None if nowhere."""
+    for factor in 0.5 ** np.arange(20):
+        trial = at + factor * step
+        trial[2] = np.clip(trial[2], *_VARIABLE)
+        if (
+            np.all(data.ratio(trial) > 0.0)
+            and _total(data, trial, _likelihood(data, trial)[0]) > height
+        ):
+            return np.asarray(trial)
+    return None
 
 
 def _step(data: _Data, at: FloatArray, slopes: FloatArray) -> tuple[FloatArray, float]:

@@ -19,9 +19,9 @@ from trap_ops.store.schema import (
 
 # Band and Stokes.
 Key = tuple[int, int]
-# In the order of ErrorModel.
-_FIELDS = (
-    *("curves", "variable", "slope", "slope_err", "floor", "floor_err", "systematic"),
+# Columns that are fields of ErrorModel of the same name.
+_NUMBERS = (
+    *("systematic", "variable", "slope", "slope_err", "floor", "floor_err"),
     *("false_rate", "false_rate_low", "false_rate_high"),
 )
 
@@ -87,7 +87,7 @@ def save_error_models(
             "band": [band for band, _ in models],
             "stokes": [stokes for _, stokes in models],
             "curves": integers(model.curves for model in rows),
-            **{name: floats(getattr(model, name) for model in rows) for name in _FIELDS[1:]},
+            **{name: floats(getattr(model, name) for model in rows) for name in _NUMBERS},
         },
     )
 
@@ -100,9 +100,13 @@ def list_error_models(connection: Connection, dataset_id: int) -> dict[Key, Erro
         .where(errormodel.c.dataset == dataset_id)
         .order_by(frequencyband.c.freq_low, errormodel.c.stokes)
     )
+    rows = fetch_columns(connection, query)
+    numbers = {name: floats(rows[name]).tolist() for name in _NUMBERS}
     return {
-        (row.band, row.stokes): ErrorModel(
-            *(np.nan if value is None else value for value in (getattr(row, n) for n in _FIELDS))
+        (band, stokes): ErrorModel(
+            curves=curves, **{name: values[place] for name, values in numbers.items()}
         )
-        for row in connection.execute(query)
+        for place, (band, stokes, curves) in enumerate(
+            zip(rows["band"], rows["stokes"], rows["curves"], strict=True)
+        )
     }
