@@ -47,8 +47,8 @@ def test_a_term_that_is_too_large_is_told() -> None:
     assert words.found.endswith("(3.0 % is set)")
     assert words.warning == (
         "p-values are too large, and variables are missed: 0.0010 % of the steady sources are "
-        "below 0.001, not 0.1 %. Set variability.systematic_flux_error = 0 in a new dataset and they "
-        "will be right."
+        "below 0.001, not 0.1 %. Set variability.systematic_flux_error = 0 in a new dataset and "
+        "they will be right."
     )
 
 
