@@ -240,6 +240,11 @@ FAULTS = (
         f"UPDATE referenceflux SET wmean_int = wmean_int * (1 + 1e-6) WHERE runcat = {SOURCE}",
     ),
     Fault(
+        "error-models",
+        f"UPDATE errormodel SET curves = curves + 1 WHERE dataset = {NIGHT} AND band = (SELECT "
+        f"min(band) FROM errormodel WHERE dataset = {NIGHT})",
+    ),
+    Fault(
         "new-source-images",
         "UPDATE newsource SET previous_limits_image = (SELECT image FROM extractedsource WHERE id "
         f"= trigger_xtrsrc) WHERE id = {NEW}",

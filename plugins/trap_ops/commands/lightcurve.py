@@ -19,6 +19,7 @@ from trap_ops.commands.files import save_file
 from trap_ops.commands.summary import make_console
 from trap_ops.errors import ConfigError
 from trap_ops.export import wording
+from trap_ops.export.error_models import error_words
 from trap_ops.export.light_curves import view_light_curve
 from trap_ops.export.plot_files import as_png, as_svg
 from trap_ops.export.source_curves import (
@@ -31,11 +32,12 @@ from trap_ops.export.source_curves import (
 )
 from trap_ops.export.source_table import as_csv, flag_words
 from trap_ops.records.arrays import IntArray
+from trap_ops.records.error_model import ErrorModel
 from trap_ops.records.light_curves import FluxSums, NewSourceEvidence
 from trap_ops.records.names import one_line
 from trap_ops.science.coordinates import parse_position, wrap_ra
 from trap_ops.science.variability import eta, p_value, variation, weighted_mean_error
-from trap_ops.store import datasets, sky_source_search
+from trap_ops.store import datasets, error_models, sky_source_search
 from trap_ops.store.candidates import new_source_evidence
 from trap_ops.store.database import Store
 from trap_ops.store.sky_source_search import Lineage, SkySource
@@ -102,6 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
             evidence = new_source_evidence(connection, curve.source.dataset)
             origin = sky_source_search.lineage(connection, curve.source)
             _show(console, curve, evidence.get(curve.source.id), origin)
+            models = error_models.list_error_models(connection, curve.source.dataset)
+            _print_warnings(console, curve, models)
     return 0
 
 
@@ -367,6 +371,18 @@ def _statistics(sums: FluxSums) -> list[str]:
         wording.probability(float(p_value(sums)[0])) if several else wording.NOTHING,
         f"{wording.with_error(mean * factor, error * factor)} {unit}",
     ]
+
+
+def _print_warnings(
+    console: Console, curve: SourceCurve, models: dict[error_models.Key, ErrorModel]
+) -> None:
+    """Say of which of its bands the p-values are wrong in the whole dataset."""
+    stored = curve.statistics
+    mine = set(zip(stored.band.tolist(), stored.stokes.tolist(), strict=True))
+    own = {key: model for key, model in models.items() if key in mine}
+    for item in error_words(own, curve.bands):
+        if item.warning:
+            console.print(f"{item.found}. {item.warning}", highlight=False)
 
 
 def _print_table(console: Console, table: Table) -> None:

@@ -12,16 +12,18 @@ from rich.table import Table
 from scipy.spatial import cKDTree
 
 from trap_ops.errors import ConfigError
+from trap_ops.export.error_models import ErrorWords, error_words
 from trap_ops.export.wording import count, number, probability
 from trap_ops.records.names import one_line
 from trap_ops.science.coordinates import unit_vectors
-from trap_ops.store import candidates, datasets, quality_checks, runs
+from trap_ops.store import candidates, datasets, error_models, quality_checks, regions, runs
 from trap_ops.store.database import Store
 from trap_ops.store.outcomes import rejected_units
 
 _MIN_WIDTH = 160
 _MAX_REJECTED = 20
 _MAX_CANDIDATES = 25
+_MAX_BANDS = 8
 # A candidate this close to a simulated source is that source.
 _TRUTH_RADIUS_ARCSEC = 15.0
 
@@ -89,6 +91,8 @@ def print_summary(console: Console, store: Store, run_key: str, truth: Truth | N
         rejected = rejected_units(connection, record.dataset)
         found = candidates.list_candidates(connection, record.dataset)
         report = runs.report_of(connection, record.id)
+        models = error_models.list_error_models(connection, record.dataset)
+        bands = dict(zip(*regions.load_bands(connection, record.dataset), strict=True))
         warned = quality_checks.warned_images(connection, record.dataset)
     artefacts = sum(bool(veto) for veto in found["veto"])
     other = f", and {count(artefacts, 'possible artefact')}" if artefacts else ""
@@ -109,9 +113,19 @@ def print_summary(console: Console, store: Store, run_key: str, truth: Truth | N
         if len(found["rank"]) > _MAX_CANDIDATES:
             more = len(found["rank"]) - _MAX_CANDIDATES
             console.print(f"and {more} more: see the report", highlight=False)
+    _print_errors(console, error_words(models, bands))
     if truth is not None:
         _compare(console, found, truth)
     console.print(f"Report: {report}", highlight=False)
+
+
+def _print_errors(console: Console, words: list[ErrorWords]) -> None:
+    """Say of each band whether the errors are right; those with wrong p-values come first."""
+    ordered = sorted(words, key=lambda item: not item.warning)
+    for item in ordered[:_MAX_BANDS]:
+        console.print(". ".join(filter(None, (item.found, item.warning))), highlight=False)
+    if len(ordered) > _MAX_BANDS:
+        console.print(f"and {len(ordered) - _MAX_BANDS} more bands: see the report")
 
 
 def _candidate_table(found: dict[str, list[Any]]) -> Table:

@@ -326,6 +326,18 @@ class CatalogueChecksConfig(Section):
     )
 
 
+class VariabilityConfig(Section):
+    """With which errors light curves are judged."""
+
+    systematic_flux_error: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Systematic error of a flux, as a fraction of it: added in quadrature to the "
+        "errors of all points when light curves are judged.",
+    )
+
+
 class CandidatesConfig(Section):
     """Which sky sources become transient candidates."""
 
@@ -440,6 +452,7 @@ class Configuration(Section):
     forced_fits: ForcedFitsConfig = ForcedFitsConfig()
     catalogue_checks: CatalogueChecksConfig = CatalogueChecksConfig()
     new_sources: NewSourcesConfig = NewSourcesConfig()
+    variability: VariabilityConfig = VariabilityConfig()
     candidates: CandidatesConfig = CandidatesConfig()
     execution: ExecutionConfig = ExecutionConfig()
     report: ReportConfig = ReportConfig()

@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from trap_ops.records.error_model import ErrorModel
 from trap_ops.records.images import Band, Check, ImageRow
 from trap_ops.records.runs import RunRecord
 from trap_ops.store import (
     candidates,
     detections,
+    error_models,
     forced_fits,
     images,
     outcomes,
@@ -89,6 +91,8 @@ class Contents:
     outcomes : dict of list
         Columns, a row a unit and stage.
     sources : SkySourceSummary
+    error_models : dict of ErrorModel
+        By band and Stokes.
     fits : dict of int
         Number of forced fits by kind, status and reason.
     candidates : list of Candidate
@@ -114,6 +118,7 @@ class Contents:
     checks: dict[int, list[Check]]
     outcomes: dict[str, list[Any]]
     sources: SkySourceSummary
+    error_models: dict[tuple[int, int], ErrorModel]
     fits: dict[tuple[int, str, str], int]
     candidates: list[Candidate]
     monitors: list[MonitorSummary]
@@ -165,6 +170,7 @@ def _load(connection: Connection, run: RunRecord) -> Contents:
         outcomes=outcomes.all_outcomes(connection, dataset, ids),
         sources=summarise_sky_sources(connection, dataset),
         fits=forced_fits.count_by_status(connection, ids),
+        error_models=error_models.list_error_models(connection, dataset),
         candidates=ranked,
         monitors=monitors,
         points=load_light_curves(connection, [*shown, *monitored]),

@@ -15,6 +15,7 @@ from trap_ops.errors import ConfigError
 from trap_ops.export import quality, tables, wording
 from trap_ops.export.candidates import anchor, kind_class, view_candidates
 from trap_ops.export.contents import Contents, load_contents
+from trap_ops.export.error_models import error_words
 from trap_ops.export.light_curves import CurveView, view_light_curve
 from trap_ops.export.plots import Cloud, eta_v
 from trap_ops.images.access import LOCAL_ONLY, Access
@@ -128,6 +129,7 @@ def render_report(contents: Contents, access: Access = LOCAL_ONLY) -> str:
         stages=stages,
         image_lines=image_lines,
         eta_v=_eta_v(contents),
+        errors=error_words(contents.error_models, contents.bands),
         peak_unit=peak_unit,
         candidates=candidates,
         monitors=[_view_monitor(contents, item) for item in contents.monitors],

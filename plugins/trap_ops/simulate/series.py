@@ -63,6 +63,8 @@ class SeriesPlan:
         Epochs without images: gaps in the series.
     position_jitter_arcsec : float
         Sigma of the astrometric offset of each image, per axis.
+    gain_error : float
+        Sigma of the flux scale of each image, relative: its pixels are all off by one factor.
     pointing_jitter_px : float
         Sigma of the offset of each image's field centre, per axis; the header tells it truly.
     centre_ra_deg, centre_dec_deg : float
@@ -98,6 +100,7 @@ class SeriesPlan:
     start: str = "2026-01-01T00:00:00"
     skipped_epochs: tuple[int, ...] = ()
     position_jitter_arcsec: float = 0.0
+    gain_error: float = 0.0
     pointing_jitter_px: float = 0.0
     centre_ra_deg: float = 123.0
     centre_dec_deg: float = 35.0
@@ -312,6 +315,9 @@ def _make_image(
     pixels = correlated_noise(shape, covariance, plan.noise, rng) * rms
     flux = sky.flux_at(epoch, frequency, plan.frequencies_hz[0])
     add_gaussians(pixels, x, y, flux, covariance)
+    if plan.gain_error > 0.0:
+        scale_rng = np.random.default_rng([plan.seed, 2, epoch, round(frequency)])
+        pixels *= np.float32(1.0 + plan.gain_error * scale_rng.standard_normal())
     header = _header_wcs(wcs, frequency, plan.bandwidth_hz).to_header()
     header["BUNIT"] = "JY/BEAM"
     header["BMAJ"], header["BMIN"], header["BPA"] = beam

@@ -26,6 +26,7 @@ from trap_ops.science.artefacts import (
 from trap_ops.science.blends import look_around
 from trap_ops.science.candidate_kinds import CandidateKind, Kinds, excess, tell_kinds
 from trap_ops.science.candidates import Candidates
+from trap_ops.science.judged_errors import judged_points
 from trap_ops.store.candidate_points import (
     first_detections_of_new,
     load_measured_points,
@@ -72,6 +73,8 @@ class Scene:
     settings : CandidatesConfig
     margin_px : float
         Pixels at the image edge that the finder does not use.
+    systematic_flux_error : float
+        That light curves are judged with, as a fraction of the flux.
     summary : LightCurveSummary
     images : sequence of ImageRow
         Of the dataset, in canonical order.
@@ -79,6 +82,7 @@ class Scene:
 
     settings: CandidatesConfig
     margin_px: float
+    systematic_flux_error: float
     summary: LightCurveSummary
     images: Sequence[ImageRow]
 
@@ -148,7 +152,9 @@ def _examine_points(
     summary, n = scene.summary, len(found.item)
     one, other = _neighbours(scene, found, beam_deg)
     sources = np.unique(summary.source[np.concatenate([found.item, other])])
-    every = load_measured_points(connection, sources, scene.images)
+    every = judged_points(
+        load_measured_points(connection, sources, scene.images), scene.systematic_flux_error
+    )
     own, points = _points_of(every, summary, found.item)
     kinds = tell_kinds(own, points.flux_jy, points.flux_err_jy, n)
     first_point = np.searchsorted(own, np.arange(n))

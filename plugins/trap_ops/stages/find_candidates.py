@@ -18,6 +18,7 @@ from trap_ops.science.candidates import STATISTICS, Candidates, find
 from trap_ops.stages.candidate_reasons import reasons
 from trap_ops.stages.candidate_vetoes import Examined, Scene, examine
 from trap_ops.stages.context import StageContext, stage
+from trap_ops.stages.error_models import fit_error_models
 from trap_ops.store import candidates, images
 
 logger = logging.getLogger(__name__)
@@ -33,11 +34,15 @@ _COUNTED = {
 
 
 def find_candidates(context: StageContext) -> StageReport:
-    """Write the ranked candidates of the dataset in place of its earlier list."""
+    """Write the ranked candidates of the dataset in place of its earlier list.
+
+    Their chances hold if errors do, so what the steady sources say of these is written with them.
+    """
     settings = context.run.configuration.candidates
     dataset = context.run.dataset
     with stage(context, STAGE) as timer:
         with context.store.write() as connection:
+            fit_error_models(context, connection, timer)
             candidates.note_rms_of_limits(connection, dataset)
             summary = candidates.load_summary(connection, dataset)
             beams = size_in_beams(connection, dataset)
@@ -72,6 +77,7 @@ def _load_scene(
     return Scene(
         settings=configuration.candidates,
         margin_px=float(configuration.extraction.margin_px),
+        systematic_flux_error=configuration.variability.systematic_flux_error,
         summary=summary,
         images=images.images_of(connection, dataset) if len(found.item) else [],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from sqlalchemy import Connection
@@ -14,6 +15,7 @@ from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import FitKind
 from trap_ops.science import running_median
 from trap_ops.science.curve_memory import empty_memory, remember, shapes_of
+from trap_ops.science.judged_errors import judged_errors
 from trap_ops.science.variability import (
     add_points,
     empty_sums,
@@ -94,6 +96,8 @@ def _to_sum_up_anew(new: Points, stored: Curves) -> Ids:
 def _add(context: StageContext, sources: Ids, points: Points, stored: Curves) -> None:
     """Add points to the statistics of light curves of some sources, and store them."""
     curves, index = _start(points, stored)
+    systematic = context.run.configuration.variability.systematic_flux_error
+    points = _judged(points, curves, index, systematic)
     shown = points.kind != FitKind.BACKWARD
     count = curves.flux.count.copy()
     running = add_points(
@@ -157,6 +161,18 @@ def _curves_of(points: Points, curves: Curves) -> IntArray:
     number = np.full(len(unique), -1)
     number[index[: len(curves)]] = np.arange(len(curves))
     return number[index[len(curves) :]]
+
+
+def _judged(points: Points, curves: Curves, index: IntArray, systematic: float) -> Points:
+    """Points with the errors that they are judged with, before they are added to their curves."""
+    flux_err = judged_errors(curves.complete, index, points.flux_jy, points.flux_err_jy, systematic)
+    peak_err = points.peak_err_jy.copy()
+    # Sums of peaks are without backward fits.
+    shown = points.kind != FitKind.BACKWARD
+    peak_err[shown] = judged_errors(
+        curves.peak, index[shown], points.peak_jy[shown], points.peak_err_jy[shown], systematic
+    )
+    return replace(points, flux_err_jy=flux_err, peak_err_jy=peak_err)
 
 
 def _note_last(curves: Curves, index: IntArray, points: Points) -> None:

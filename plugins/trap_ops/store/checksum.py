@@ -21,6 +21,7 @@ from trap_ops.store.schema import (
     assocskyrgn,
     assocxtrsource,
     candidate,
+    errormodel,
     extractedsource,
     forcedfit,
     frequencyband,
@@ -57,7 +58,8 @@ def dataset_checksum(store: Store, dataset_id: int) -> str:
     """SHA-256 of a dataset.
 
     Over images, verdicts, bands, regions, memberships, detections, sky sources, their statistics
-    and light curves, new sources, forced fits, monitors and candidates.
+    and light curves, new sources, forced fits, monitors, candidates and error models. These last
+    follow from the statistics, as V and eta do, and to the last bit: sums are in canonical order.
     """
     digest = hashlib.sha256()
     with store.read() as connection:
@@ -105,7 +107,7 @@ def _tables(connection: Connection, dataset: int) -> Iterable[tuple[str, list[by
     }
     of_dataset = {
         table: select(table).where(table.c.dataset == dataset)
-        for table in (image, runningcatalog, forcedfit, candidate)
+        for table in (image, runningcatalog, forcedfit, candidate, errormodel)
     }
     of_image = {
         table: select(table)

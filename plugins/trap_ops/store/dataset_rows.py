@@ -16,6 +16,7 @@ from trap_ops.store.schema import (
     config,
     dataset,
     datasetlock,
+    errormodel,
     extractedsource,
     forcedfit,
     frequencyband,
@@ -156,7 +157,10 @@ def _rows_of(number: int) -> list[tuple[Table, ColumnElement[bool]]]:
     ]
     by_image: list[Table] = [extractedsource, imagedata, noisemodel, qualitycheck, rejection]
     return [
-        *((table, table.c.dataset == number) for table in (temprunningcatalog, candidate)),
+        *(
+            (table, table.c.dataset == number)
+            for table in (temprunningcatalog, candidate, errormodel)
+        ),
         *((table, table.c.runcat.in_(sources)) for table in by_source),
         *((table, table.c.dataset == number) for table in (forcedfit, runningcatalog)),
         *((table, table.c.image.in_(images)) for table in by_image),

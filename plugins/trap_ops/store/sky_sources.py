@@ -42,6 +42,7 @@ from trap_ops.store.schema import (
     assocskyrgn,
     assocxtrsource,
     candidate,
+    errormodel,
     extractedsource,
     forcedfit,
     image,
@@ -220,6 +221,8 @@ def wipe(connection: Connection, dataset_id: int) -> None:
         .values(status=ORPHAN, runcat=None)
     )
     delete_sources(connection, ids)
+    # What the scatter of these said; it holds bands that may go next.
+    connection.execute(delete(errormodel).where(errormodel.c.dataset == dataset_id))
 
 
 def _save_sources(connection: Connection, dataset_id: int, sources: SkySourceRows) -> None:

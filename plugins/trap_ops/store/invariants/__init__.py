@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trap_ops.store.invariants import (
     candidates,
+    error_models,
     flux_statistics,
     forced_fits,
     ids,
@@ -23,6 +24,7 @@ INVARIANTS = (
     *light_curves.INVARIANTS,
     *forced_fits.INVARIANTS,
     *flux_statistics.INVARIANTS,
+    *error_models.INVARIANTS,
     *new_sources.INVARIANTS,
     *candidates.INVARIANTS,
     *ids.INVARIANTS,

@@ -64,9 +64,32 @@ def _sums(curve: IntArray, n: int, flux: FloatArray, error: FloatArray) -> _Sums
     )
 
 
-def _of_block(block: CurveBlock, points: Mask, kind: str = "int") -> _Sums:
-    flux, error = block.values[f"f_{kind}"][points], block.values[f"f_{kind}_err"][points]
-    return _sums(block.curve[points], len(block.keys), flux, error)
+def _of_block(block: CurveBlock, points: Mask, error: FloatArray, kind: str = "int") -> _Sums:
+    flux = block.values[f"f_{kind}"][points]
+    return _sums(block.curve[points], len(block.keys), flux, error[points])
+
+
+def _judged(scope: Scope, block: CurveBlock, kind: str = "int") -> FloatArray:
+    """Errors of all points with the systematic one; that of peaks without backward fits as it is.
+
+    Point by point, with the sum over all points before each: a slow form of
+    :func:`trap_ops.science.judged_errors.judged_errors`.
+    """
+    error = block.values[f"f_{kind}_err"]
+    fraction = scope.setting("variability", "systematic_flux_error", 0.0)
+    if fraction == 0.0:
+        return error
+    judged = error.copy()
+    flux = block.values[f"f_{kind}"]
+    counted = np.flatnonzero(block.shown) if kind == "peak" else np.arange(len(flux))
+    for points in np.split(counted, np.flatnonzero(np.diff(block.curve[counted])) + 1):
+        sum_weight = sum_weighted = 0.0
+        for i in points.tolist():
+            mean = sum_weighted / sum_weight if sum_weight > 0.0 else flux[i]
+            judged[i] = np.hypot(error[i], fraction * mean)
+            sum_weight += judged[i] ** -2.0
+            sum_weighted += flux[i] * judged[i] ** -2.0
+    return judged
 
 
 def _stored(scope: Scope, table: Table, block: CurveBlock) -> dict[str, list[Any]]:
@@ -123,7 +146,7 @@ def _means(scope: Scope) -> Breaches:
             ("", "peak", block.shown),
             ("all_", "int", np.ones(len(block.curve), dtype=bool)),
         ):
-            made = _of_block(block, points, kind)
+            made = _of_block(block, points, _judged(scope, block, kind), kind)
             # An error that is infinite has no weight, and no place in a classic mean.
             wrong |= _wrong_sums(rows, place, made, prefix, kind)
             if not prefix:
@@ -206,12 +229,12 @@ def _last_and_highest(block: CurveBlock) -> tuple[FloatArray, FloatArray, FloatA
 def _running(scope: Scope) -> Breaches:
     found = Breaches()
     for block in scope.curves():
-        wrong = _wrong_running(block)
+        wrong = _wrong_running(block, _judged(scope, block))
         found += breaches_at(wrong & ~block.pending, block.point)
     return found
 
 
-def _wrong_running(block: CurveBlock) -> Mask:
+def _wrong_running(block: CurveBlock, error: FloatArray) -> Mask:
     """Points whose V, eta and count are not those of the points up to them (SCIENCE.md 7.2)."""
     count = np.zeros(len(block.curve), dtype=np.int64)
     dev2, mean, eta_of = (np.zeros(len(block.curve)) for _ in range(3))
@@ -222,7 +245,7 @@ def _wrong_running(block: CurveBlock) -> Mask:
         if not len(points):
             continue
         flux = block.values["f_int"][points]
-        weight = block.values["f_int_err"][points] ** -2.0
+        weight = error[points] ** -2.0
         number = np.arange(1, len(points) + 1)
         less = np.maximum(number - 1, 1)
         shifted = flux - flux[0]
@@ -271,10 +294,11 @@ def _metrics(scope: Scope) -> Breaches:
     for block in scope.curves():
         rows = _stored(scope, varmetric, block)
         place = block.find_keys(*(integers(rows[k]) for k in ("runcat", "band", "stokes")))
-        shown = _of_block(block, block.shown)
+        error = _judged(scope, block)
+        shown = _of_block(block, block.shown, error)
         wrong = _wrong_metrics(rows, place, shown, "")
         every = np.ones(len(block.curve), dtype=bool)
-        wrong |= _wrong_metrics(rows, place, _of_block(block, every), "all_")
+        wrong |= _wrong_metrics(rows, place, _of_block(block, every, error), "all_")
         highest, middle = _last_and_highest(block)[2], _medians(block)
         wrong |= differ(floats(rows["lightcurve_max"]), np.append(highest, np.nan)[place])
         wrong |= differ(floats(rows["lightcurve_median"]), np.append(middle, np.nan)[place])
@@ -339,7 +363,7 @@ def _references(scope: Scope) -> Breaches:
         error = block.values["f_int_err"]
         usable = (block.kind == BLIND) & np.isfinite(block.values["f_int"])
         usable &= np.isfinite(error) & (error > 0.0)
-        made = _of_block(block, usable)
+        made = _of_block(block, usable, error)
         keys: list[Ids] = [integers(rows[name]) for name in ("runcat", "band", "stokes")]
         place = block.find_keys(*keys)
         padded = {

@@ -261,6 +261,21 @@ candidate = Table(
     Column("stokes", SmallInteger()),
 )
 
+# new: what the scatter of steady sources says of the errors, as the latest run found it; without
+# numbers where there are too few
+errormodel = Table(
+    "errormodel",
+    metadata,
+    link("dataset", "dataset"),
+    link("band", "frequencyband", primary_key=True),
+    Column("stokes", SmallInteger(), primary_key=True, autoincrement=False),
+    Column("curves", Integer(), nullable=False),
+    double("variable"),
+    *doubles("slope", "slope_err", "floor", "floor_err"),
+    double("systematic", nullable=False),
+    *doubles("false_rate", "false_rate_low", "false_rate_high"),
+)
+
 temprunningcatalog = Table(
     "temprunningcatalog",
     metadata,
