@@ -215,7 +215,7 @@ def arrive(
     ("kind", "seeds"),
     [
         pytest.param("sqlite", [12], id="sqlite"),
-        pytest.param("postgres", [5], id="postgres", marks=pytest.mark.postgres),
+        pytest.param("postgres", [300], id="postgres", marks=pytest.mark.postgres),
         pytest.param("sqlite", range(100, 120), id="many, sqlite", marks=pytest.mark.long),
         pytest.param(
             "postgres", range(200, 210), id="many, postgres",
