@@ -243,6 +243,18 @@ def test_random_pieces_in_any_order_change_nothing(
     assert min(moved.rejected, moved.taken_back, moved.gone) > 0, moved
 
 
+def test_appending_in_time_order_changes_nothing(
+    request: pytest.FixtureRequest, tmp_path: Path, whole: Store, forty: list[Path]
+) -> None:
+    """Cut between the bands of a time step: the second one comes to a step that is done."""
+    pieces = [forty[:15], [*forty[15:29], *forty[40:]], forty[29:40]]
+    arrivals = [Arrival(piece, [position]) for piece, position in zip(pieces, MONITOR, strict=True)]
+    with new_store("sqlite", request, tmp_path) as store:
+        arrive(store, arrivals, tmp_path)
+        assert checksum(store) == checksum(whole)
+        assert_consistent(store)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("order", ["in time order", "backwards"])
 def test_images_one_by_one_change_nothing(
