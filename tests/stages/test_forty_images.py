@@ -247,8 +247,10 @@ def test_appending_in_time_order_changes_nothing(
     request: pytest.FixtureRequest, tmp_path: Path, whole: Store, forty: list[Path]
 ) -> None:
     """Cut between the bands of a time step: the second one comes to a step that is done."""
-    pieces = [forty[:15], [*forty[15:29], *forty[40:]], forty[29:40]]
-    arrivals = [Arrival(piece, [position]) for piece, position in zip(pieces, MONITOR, strict=True)]
+    arrivals = [
+        Arrival([*forty[:15], *forty[40:]], MONITOR[:2]),
+        Arrival(forty[15:40], MONITOR[2:]),
+    ]
     with new_store("sqlite", request, tmp_path) as store:
         arrive(store, arrivals, tmp_path)
         assert checksum(store) == checksum(whole)
