@@ -175,6 +175,8 @@ def test_p_values_of_ideal_fluxes_are_uniform(observatory: Observatory) -> None:
     assert min(kinds[kind] for kind in (0, FitKind.FORWARD, FitKind.BACKWARD)) > 1000
     assert len(metrics) == pytest.approx(10_000, abs=20)
     for prefix, number in (("", "f_datapoints"), ("all_", "all_datapoints")):
+        counted = sum(kinds.values()) - (0 if prefix else kinds[FitKind.BACKWARD])
+        assert sum(row[number] for row in metrics) == counted
         several = [row for row in metrics if row[number] > 1]
         counts = {row[number] for row in several}
         assert counts == ({6} if prefix else set(range(2, 7)))
