@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stages.forty_images import write_forty_images
 from trap_ops import local
 from trap_ops.records.runs import StageReport
 from trap_ops.simulate.series import SeriesPlan, write_series
@@ -60,6 +61,12 @@ def easy(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def hard(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Fourteen images of two bands with moving pointings and a gap."""
     return write_series(HARD, tmp_path_factory.mktemp("hard"))
+
+
+@pytest.fixture(scope="session")
+def forty(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Forty images of two bands, a copy of one and a broken file."""
+    return write_forty_images(tmp_path_factory.mktemp("forty"))
 
 
 Run = Callable[..., list[StageReport]]

@@ -1,13 +1,12 @@
-"""What must always hold: how a run was made never changes its results (DESIGN.md section 1)."""
+"""What must always hold: how a run was made never changes its results (DESIGN.md section 1).
+
+A series in which everything that could matter is there is in ``test_forty_images`` and
+``test_kills``.
+"""
 
 from __future__ import annotations
 
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,6 @@ from trap_ops.store.schema import (
     runningcatalog,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 MONITOR = [MonitorPosition(123.01, 35.02), MonitorPosition(200.0, -30.0, "far away")]
 
 
@@ -76,20 +74,6 @@ def test_appending_in_time_order_equals_one_run(
     for piece in (hard[:4], hard[4:6], hard[6:]):
         run(nightly, piece, monitor=MONITOR)
     assert checksum(batch) == checksum(nightly)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_order_of_arrival_changes_nothing(
-    two_stores: tuple[Store, Store], hard: list[Path], run: Run, seed: int
-) -> None:
-    batch, shuffled = two_stores
-    run(batch, hard, monitor=MONITOR)
-    arrival = list(hard)
-    random.Random(seed).shuffle(arrival)
-    for piece in (arrival[:5], arrival[5:6], arrival[6:11], arrival[11:]):
-        run(shuffled, piece, monitor=MONITOR)
-    assert checksum(batch) == checksum(shuffled)
 
 
 def test_late_image_keeps_forced_fits_and_ids(store: Store, easy: list[Path], run: Run) -> None:
@@ -150,19 +134,6 @@ def test_late_image_needs_no_file_for_what_was_fitted_or_failed(
 
 def _forced_measurements() -> Any:
     return select(extractedsource.c.id).where(extractedsource.c.extract_type != 0)
-
-
-@pytest.mark.postgres
-def test_sqlite_equals_postgresql(
-    request: pytest.FixtureRequest, tmp_path: Path, hard: list[Path], run: Run
-) -> None:
-    with (
-        new_store("sqlite", request, tmp_path) as embedded,
-        new_store("postgres", request, tmp_path) as server,
-    ):
-        run(embedded, hard, monitor=MONITOR)
-        run(server, hard, monitor=MONITOR)
-        assert checksum(embedded) == checksum(server)
 
 
 def test_checksum_sees_every_table(store: Store, easy: list[Path], run: Run) -> None:
@@ -296,77 +267,3 @@ def test_death_at_a_transaction_boundary_loses_nothing(
                     run(store, images, run_key="killed", monitor=MONITOR)
                 run(store, images, run_key="killed", monitor=MONITOR)
                 assert checksum(store) == whole, f"transaction {after} of {number}, {committed=}"
-
-
-SCRIPT = """
-import sys
-sys.path.insert(0, {plugins!r})
-from pathlib import Path
-from trap_ops import local
-from trap_ops.records.runs import MonitorPosition
-local.run(
-    {images!r}, "series", store_url={url!r}, overrides={overrides!r}, run_key="killed",
-    monitor=[MonitorPosition(123.01, 35.02), MonitorPosition(200.0, -30.0, "far away")],
-    output_dir=Path({output!r}),
-)
-"""
-
-
-@pytest.mark.parametrize(
-    "rounds",
-    [
-        pytest.param(1, marks=pytest.mark.slow),
-        pytest.param(25, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
-    ],
-)
-def test_sigkill_at_random_moments_loses_nothing(
-    request: pytest.FixtureRequest, tmp_path: Path, hard: list[Path], run: Run, rounds: int
-) -> None:
-    """Kill the process and start it again until it ends well; in each round from the beginning."""
-    from stages.conftest import SMALL
-
-    with new_store("sqlite", request, tmp_path) as reference:
-        run(reference, hard, monitor=MONITOR)
-        whole = checksum(reference)
-
-    def start(url: str) -> subprocess.Popen[bytes]:
-        script = SCRIPT.format(
-            plugins=str(ROOT / "plugins"),
-            images=[str(path) for path in hard],
-            url=url,
-            overrides=SMALL,
-            output=str(tmp_path / "var"),
-        )
-        return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
-
-    with new_store("sqlite", request, tmp_path) as undisturbed:
-        began = time.monotonic()
-        process = start(undisturbed.url.render_as_string(hide_password=False))
-        process.communicate()
-        seconds = time.monotonic() - began
-    moments = random.Random(7)
-    done = 0
-    for _ in range(3 * rounds):
-        with new_store("sqlite", request, tmp_path) as victim:
-            url = victim.url.render_as_string(hide_password=False)
-            killed = 0
-            while True:
-                process, began = start(url), time.monotonic()
-                # What is left always needs some time: later attempts are given more.
-                patience = moments.uniform(0.3, 0.7) * (1.0 + 0.15 * killed) * seconds
-                try:
-                    _, errors = process.communicate(timeout=patience)
-                    break
-                except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGKILL)
-                    process.communicate()
-                    killed += 1
-            assert process.returncode == 0, errors.decode()
-            if killed == 0:  # The machine is quicker now than it was: kill earlier.
-                seconds = min(seconds, time.monotonic() - began)
-                continue
-            assert checksum(victim) == whole, f"round {done}, killed {killed} times"
-            done += 1
-            if done == rounds:
-                break
-    assert done == rounds
