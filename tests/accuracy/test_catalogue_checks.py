@@ -96,8 +96,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
 def checks(store: Store) -> list[dict[str, Check]]:
     """By epoch and name."""
     with store.read() as connection:
-        made = checks_of(connection, 1)
         ids = connection.execute(select(image.c.id).order_by(image.c.taustart_ts)).scalars().all()
+        made = checks_of(connection, ids)
     return [{check.name: check for check in made[number]} for number in ids]
 
 

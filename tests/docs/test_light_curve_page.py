@@ -19,7 +19,7 @@ from trap_ops.records.images import NoiseGrid, NoiseModel
 from trap_ops.records.sky import LinkType
 from trap_ops.science.beam import beam_covariance
 from trap_ops.science.coordinates import separation
-from trap_ops.science.curve_shapes import measure_shapes
+from trap_ops.science.curve_memory import measure_shapes
 from trap_ops.science.forced_fits import fit_positions
 from trap_ops.science.model_image import add_gaussians
 from trap_ops.science.noise import gaussian_autocorrelation

@@ -38,6 +38,7 @@ from trap_ops.records.sky import FAILED, FITTED, SKIPPED, FitKind
 from trap_ops.science.forced_fits import NoFit
 from trap_ops.science.sky_history import EXPIRED, FOUNDED_THIS_STEP
 from trap_ops.simulate.series import SeriesPlan, write_series
+from trap_ops.store import images
 from trap_ops.store.candidates import list_candidates
 from trap_ops.store.database import Store
 from trap_ops.store.datasets import dataset_id
@@ -125,7 +126,8 @@ def test_every_rejected_file_is_listed_once_with_stage_and_message(hostile: Fini
 
 def test_every_stage_of_every_image_is_listed(hostile: Finished) -> None:
     with hostile.store.read() as connection:
-        outcomes = all_outcomes(connection, hostile.record.dataset)
+        rows = images.images_of(connection, hostile.record.dataset)
+        outcomes = all_outcomes(connection, hostile.record.dataset, [row.id for row in rows])
     head, *rows = hostile.page.table_after("images")
     assert len(rows) == len(set(outcomes["unit"]))
     written = Counter(
@@ -143,7 +145,8 @@ def test_every_stage_of_every_image_is_listed(hostile: Finished) -> None:
 
 def test_every_check_of_every_image_is_listed(hostile: Finished) -> None:
     with hostile.store.read() as connection:
-        checks = checks_of(connection, hostile.record.dataset)
+        rows = images.images_of(connection, hostile.record.dataset)
+        checks = checks_of(connection, [row.id for row in rows])
     start = hostile.page.elements.index(hostile.page.one("h2", id="checks"))
     end = hostile.page.elements.index(hostile.page.one("h2", id="images"))
     inside = hostile.page.elements[start:end]

@@ -16,6 +16,7 @@ from stages.conftest import Run, checksum, counts
 from trap_ops.errors import ConfigError
 from trap_ops.export.wording import NOT_MEASURED
 from trap_ops.records.runs import MonitorPosition
+from trap_ops.store import images
 from trap_ops.store.database import Store
 from trap_ops.store.datasets import dataset_id
 from trap_ops.store.forced_fits import count_by_status
@@ -281,7 +282,8 @@ def requests_by_fate(store: Store, dataset: str) -> Counter[tuple[str, str]]:
     """Number of forced fits by status and reason."""
     found: Counter[tuple[str, str]] = Counter()
     with store.read() as connection:
-        by_status = count_by_status(connection, dataset_id(connection, dataset))
+        rows = images.images_of(connection, dataset_id(connection, dataset))
+        by_status = count_by_status(connection, [row.id for row in rows])
     for (_, status, reason), number in by_status.items():
         found[status, reason] += number
     return found

@@ -121,7 +121,7 @@ def checks(store: Store, dataset: str) -> dict[str, dict[str, Check]]:
                 select(image.c.id, image.c.file_name).where(image.c.dataset == number)
             ).all()
         )
-        found = checks_of(connection, number)
+        found = checks_of(connection, list(names))
     return {
         names[i]: {check.name: check for check in made if check.name in CATALOGUE_CHECKS}
         for i, made in found.items()

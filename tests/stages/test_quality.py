@@ -48,7 +48,7 @@ def stored(store: Store, dataset: str) -> dict[str, dict[str, Check]]:
     with store.read() as connection:
         mine = dataset_id(connection, dataset)
         names = {row.id: row.shown_name for row in images.images_of(connection, mine)}
-        found = checks_of(connection, mine)
+        found = checks_of(connection, list(names))
     return {names[i]: {check.name: check for check in checks} for i, checks in found.items()}
 
 

@@ -91,7 +91,7 @@ def test_a_filled_database_of_the_first_revision_is_brought_up(old: Store) -> No
         rows = images.images_of(connection, 1)
         reasons = set(connection.execute(select(rejectreason.c.id)).scalars())
         assert images.rejections_of(connection, 1) == {2: (0, "noisy")}
-        assert quality_checks.checks_of(connection, 1) == {}
+        assert quality_checks.checks_of(connection, [1, 2]) == {}
     assert [row.file_name for row in rows] == ["1.fits", "2.fits"]
     assert {(row.plane, row.array) for row in rows} == {(Plane(), ArrayInfo())}
     first = rows[0]
@@ -110,7 +110,7 @@ def test_what_is_new_can_be_written_into_it(old: Store) -> None:
         )
         quality_checks.save_checks(connection, {1: [check]}, ["rms_range"])
     with old.read() as connection:
-        (found,) = quality_checks.checks_of(connection, 1)[1]
+        (found,) = quality_checks.checks_of(connection, [1])[1]
         assert images.rejections_of(connection, 1)[1] == (7, "of another")
     assert found == check
     assert dataset_checksum(old, 1) != before
