@@ -22,7 +22,7 @@ from trap_ops.science.coordinates import separation
 from trap_ops.science.detection import false_detection_threshold
 from trap_ops.science.extraction import extract
 from trap_ops.science.model_image import add_gaussians
-from trap_ops.simulate.series import SeriesPlan, _wcs, write_series
+from trap_ops.simulate.series import SeriesPlan, field_wcs, write_series
 from trap_ops.store.database import Store
 from trap_ops.store.schema import (
     assocxtrsource,
@@ -52,7 +52,7 @@ PLAN = SeriesPlan(
 )
 RMS = PLAN.rms_jy
 BEAM = beam_covariance(30.0, 30.0, 0.0, [[-5.0, 0.0], [0.0, 5.0]])
-WCS = _wcs(PLAN, 0.0, 0.0)
+WCS = field_wcs(PLAN, 0.0, 0.0)
 BEAM_DEG = 30.0 / 3600.0
 
 

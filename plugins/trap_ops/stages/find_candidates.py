@@ -84,7 +84,7 @@ def _load_scene(
 
 
 def size_in_beams(connection: Connection, dataset: int) -> float:
-    """Size of all images of a dataset in solid angles of their beams."""
+    """Size of all images in use of a dataset, in solid angles of their beams."""
     shapes = images.shapes_of(connection, dataset)
     beam = np.pi / np.log(2.0) * shapes["semimajor_deg"] * shapes["semiminor_deg"]
     pixel = np.abs(shapes["deltax_deg"] * shapes["deltay_deg"])

@@ -141,7 +141,7 @@ def count_images(connection: Connection, dataset_id: int) -> int:
 
 
 def shapes_of(connection: Connection, dataset_id: int) -> dict[str, npt.NDArray[np.float64]]:
-    """Sizes, pixels and beams that images of a dataset have, and the number of those alike."""
+    """Sizes, pixels and beams of a dataset's accepted images, and the number of those alike."""
     kinds = (
         image.c.nx,
         image.c.ny,
@@ -150,7 +150,9 @@ def shapes_of(connection: Connection, dataset_id: int) -> dict[str, npt.NDArray[
         image.c.rb_smaj.label("semimajor_deg"),
         image.c.rb_smin.label("semiminor_deg"),
     )
-    query = select(*kinds, func.count().label("number")).where(image.c.dataset == dataset_id)
+    query = select(*kinds, func.count().label("number")).where(
+        image.c.dataset == dataset_id, image.c.verdict == ACCEPTED
+    )
     rows = fetch_columns(connection, query.group_by(*kinds))
     return {name: floats(values) for name, values in rows.items()}
 

@@ -34,7 +34,10 @@ def upgrade() -> None:
         sqlite_where=sa.text("plane <> ''"),
         postgresql_where=sa.text("plane <> ''"),
     )
-    op.add_column("forcedfit", sa.Column("pending", sa.Boolean(), server_default=sa.text("false")))
+    op.add_column(
+        "forcedfit",
+        sa.Column("pending", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+    )
     op.create_index(
         "ix_forcedfit_pending",
         "forcedfit",
