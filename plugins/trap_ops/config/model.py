@@ -351,6 +351,13 @@ class CandidatesConfig(Section):
         ge=0,
         description="Least V (standard deviation over mean flux) of a variable.",
     )
+    error_uncertainty: float = Field(
+        0.03,
+        ge=0,
+        le=0.5,
+        description="Fraction to which the flux errors of a source are known, all together: "
+        "without it the eta of very many points tells errors that are 1 per cent off.",
+    )
     vetoes: tuple[
         Literal["sidelobe", "edge", "crowded_image", "fixed_pixel", "solar_system", "blend"], ...
     ] = Field(

@@ -44,7 +44,11 @@ class Veto(StrEnum):
 
 
 def log10_chance_of(
-    curve: IntArray, flux_jy: FloatArray, error_jy: FloatArray, n: int
+    curve: IntArray,
+    flux_jy: FloatArray,
+    error_jy: FloatArray,
+    n: int,
+    error_uncertainty: float = 0.0,
 ) -> FloatArray:
     """Chance that steady sources have these light curves, (n,), as candidates are chosen by.
 
@@ -56,7 +60,8 @@ def log10_chance_of(
         deviation = contrasts(block).deviation
         squares = np.cumsum(block.weight * deviation**2, axis=1)[:, -1]
         eta[block.curves] = squares / np.maximum(block.count - 1, 1)
-    chances = log10_chances(eta, count, measure_shapes(curve, flux_jy, error_jy, n))
+    shapes = measure_shapes(curve, flux_jy, error_jy, n)
+    chances = log10_chances(eta, count, shapes, error_uncertainty)
     return np.nan_to_num(log10_of_all(chances), nan=0.0)
 
 

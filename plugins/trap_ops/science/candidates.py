@@ -53,7 +53,11 @@ class Candidates:
 
 
 def find(
-    summary: LightCurveSummary, max_expected_false: float, min_v: float, n_beams: float
+    summary: LightCurveSummary,
+    max_expected_false: float,
+    min_v: float,
+    n_beams: float,
+    error_uncertainty: float = 0.0,
 ) -> Candidates:
     """Choose and order candidates.
 
@@ -68,6 +72,8 @@ def find(
         Least absolute V of a variable; new sources need none.
     n_beams : float
         Size of all images together in solid angles of their beams.
+    error_uncertainty : float
+        Fraction to which the errors of a source's points are known, all together.
 
     Notes
     -----
@@ -75,7 +81,7 @@ def find(
     that is detected only once may be a peak of the noise: then all places in all images have been
     tried, and not only the light curves that came of it.
     """
-    chances = log10_chances(summary.eta, summary.count, summary.shapes)
+    chances = log10_chances(summary.eta, summary.count, summary.shapes, error_uncertainty)
     log_p = log10_of_all(chances)
     tried = np.isfinite(log_p)
     log_tried = np.log10(max(int(tried.sum()), 1))
@@ -100,7 +106,9 @@ def find(
     return Candidates(items, score[items], statistic[items], false[items])
 
 
-def log10_chances(eta: FloatArray, count: IntArray, shapes: CurveShapes) -> FloatArray:
+def log10_chances(
+    eta: FloatArray, count: IntArray, shapes: CurveShapes, error_uncertainty: float = 0.0
+) -> FloatArray:
     """Chance that a steady source of as many points reaches each of the STATISTICS, (n, 4).
 
     Decimal logarithms; NaN where there are too few points. The two points of a curve have one
@@ -109,7 +117,7 @@ def log10_chances(eta: FloatArray, count: IntArray, shapes: CurveShapes) -> Floa
     """
     return np.stack(
         [
-            log10_p_value(eta, count),
+            log10_p_value(eta, count, error_uncertainty),
             _log10_chance(shapes.point_sigma, np.where(count > 2, count, 0)),
             _log10_chance(shapes.run_sigma, n_runs(count)),
             _log10_chance(shapes.step_sigma, np.maximum(count - 3, 0)),

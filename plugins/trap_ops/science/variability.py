@@ -65,7 +65,7 @@ def p_value(sums: FluxSums) -> FloatArray:
     return np.where(sums.count > 1, chdtrc(freedom, sums.weighted_m2), np.nan)
 
 
-def log10_p_value(eta_value: FloatArray, count: Ids) -> FloatArray:
+def log10_p_value(eta_value: FloatArray, count: Ids, error_uncertainty: float = 0.0) -> FloatArray:
     """Decimal logarithm of the p-value, (n,), also where that is too small for a float.
 
     Parameters
@@ -73,15 +73,22 @@ def log10_p_value(eta_value: FloatArray, count: Ids) -> FloatArray:
     eta_value : numpy.ndarray, (n,)
     count : numpy.ndarray of int, (n,)
         Number of points; NaN results with fewer than two.
+    error_uncertainty : float
+        Fraction to which the errors of a source's points are known, all together.
 
     Notes
     -----
+    With errors that are all off by a factor of relative uncertainty t, eta has the relative
+    variance 2/k + 4 t^2 for k = N - 1; that is the chi-squared law of 1 / (1/k + 2 t^2) degrees of
+    freedom. However long a light curve is, it cannot tell less than 2 t from 1.
+
     Far out the tail of chi-squared is ``exp(-y) y^a / Gamma(a)``, y = x/2 and a = k/2, over
     ``y + 1 - a + ...`` (the continued fraction of the incomplete gamma function, DLMF 8.9.2), whose
     first step is exact to a per mille there, however many points there are.
     """
     several = count > 1
-    half = np.where(several, count - 1, 1) / 2.0
+    freedom = np.where(several, count - 1, 1)
+    half = freedom / (1.0 + 2.0 * freedom * error_uncertainty**2) / 2.0
     x = np.maximum(eta_value, 0.0) * half
     with np.errstate(divide="ignore"):
         near = np.log10(gammaincc(half, x))

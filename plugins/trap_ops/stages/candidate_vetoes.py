@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from sqlalchemy import Connection
@@ -165,7 +166,10 @@ def _examine_points(
     limit = np.log10(scene.settings.max_expected_false) - np.log10(max(len(summary.source), 1))
     edge, lost_jy = _at_edge(scene, points)
     error, changed = np.hypot(points.flux_err_jy, lost_jy), edge | (lost_jy > 0.0)
-    for i in _steady_without(own, points.flux_jy, error, edge, n, limit, changed).tolist():
+    steady_without = partial(
+        _steady_without, n=n, limit=limit, error_uncertainty=scene.settings.error_uncertainty
+    )
+    for i in steady_without(own, points.flux_jy, error, edge, changed).tolist():
         mine[i].vetoes[Veto.EDGE] = (
             f"{_number(own, changed, i)} of its points are at the edge of what an image shows, or "
             "are forced fits where nothing is searched for; without these, and with what those "
@@ -183,9 +187,7 @@ def _examine_points(
     )
     doubtful = ~around.certain
     changed = doubtful | (around.flux_jy != points.flux_jy)
-    for i in _steady_without(
-        own, around.flux_jy, around.flux_err_jy, doubtful, n, limit, changed
-    ).tolist():
+    for i in steady_without(own, around.flux_jy, around.flux_err_jy, doubtful, changed).tolist():
         mine[i].vetoes[Veto.BLEND] = (
             f"{_number(own, changed, i)} of its points have light of a neighbour, or are from "
             "images in which no fit of the blend converged; without that it would be steady"
@@ -296,17 +298,19 @@ def _steady_without(
     flux_jy: FloatArray,
     flux_err_jy: FloatArray,
     doubtful: Mask,
+    changed: Mask,
+    *,
     n: int,
     limit: float,
-    changed: Mask | None = None,
+    error_uncertainty: float,
 ) -> IntArray:
     """Candidates that would be none without some doubtful points.
 
     Asked of those that have such points, or others that are changed.
     """
-    asked = np.bincount(own, doubtful if changed is None else changed, n) > 0
+    asked = np.bincount(own, changed, n) > 0
     kept = ~doubtful & asked[own]
-    rest = log10_chance_of(own[kept], flux_jy[kept], flux_err_jy[kept], n)
+    rest = log10_chance_of(own[kept], flux_jy[kept], flux_err_jy[kept], n, error_uncertainty)
     return np.flatnonzero(asked & (rest > limit))
 
 

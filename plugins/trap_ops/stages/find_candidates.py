@@ -46,7 +46,13 @@ def find_candidates(context: StageContext) -> StageReport:
             candidates.note_rms_of_limits(connection, dataset)
             summary = candidates.load_summary(connection, dataset)
             beams = size_in_beams(connection, dataset)
-            found = find(summary, settings.max_expected_false, settings.min_v, beams)
+            found = find(
+                summary,
+                settings.max_expected_false,
+                settings.min_v,
+                beams,
+                settings.error_uncertainty,
+            )
             scene = _load_scene(connection, context, summary, found)
             detected = _load_detected(connection, summary, found)
             places = {row.id: place for place, row in enumerate(scene.images)}

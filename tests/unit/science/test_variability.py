@@ -157,6 +157,22 @@ def test_one_point_says_nothing() -> None:
     assert weighted_mean_error(sums)[1] == 1.0
 
 
+@pytest.mark.parametrize("count", [5, 24, 300, 10_000])
+def test_chances_hold_where_errors_are_a_little_off(count: int) -> None:
+    """Each source has errors of its own, 3 per cent off; as many reach a chance as it says."""
+    rng = np.random.default_rng(count)
+    n, off = 200_000, 0.03
+    scale = 1.0 + off * rng.standard_normal(n)
+    value = rng.chisquare(count - 1, n) / (count - 1) * scale**2
+    log_p = log10_p_value(value, np.full(n, count), off)
+    exact = log10_p_value(value, np.full(n, count))
+    for limit in (0.1, 0.01, 0.001):
+        reached = (log_p < np.log10(limit)).mean()
+        assert 0.75 * limit < reached < 1.25 * limit, limit
+        if count == 10_000:
+            assert (exact < np.log10(limit)).mean() > 0.2
+
+
 def test_v_of_a_negative_and_of_no_mean() -> None:
     sums = empty_sums(2)
     flux = np.array([-1.0, -3.0, -1.0, 1.0])
