@@ -168,7 +168,8 @@ def test_chances_hold_where_errors_are_a_little_off(count: int) -> None:
     exact = log10_p_value(value, np.full(n, count))
     for limit in (0.1, 0.01, 0.001):
         reached = (log_p < np.log10(limit)).mean()
-        assert 0.75 * limit < reached < 1.25 * limit, limit
+        # The square of a normal factor is a little skew, which the law leaves out.
+        assert 0.8 * limit < reached < 1.4 * limit, limit
         if count == 10_000:
             assert (exact < np.log10(limit)).mean() > 0.2
 
