@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from trap_ops.stages.context import StageContext
 from trap_ops.stages.publish import publish
 from trap_ops.store import datasets, images, runs, variability
 from trap_ops.store.database import Store
-from trap_ops.store.schema import dataset, outcome, runningcatalog_flux
+from trap_ops.store.schema import dataset, forcedfit, outcome, runningcatalog_flux
 
 STEADY = (Seen(9.95, 10.0), Seen(10.0, 10.0), Seen(10.05, 10.05))
 
@@ -186,6 +187,25 @@ def test_medians_of_a_source_that_brightens_are_exact(
         query = "SELECT lightcurve_median FROM varmetric"
         medians = [row[0] for row in connection.exec_driver_sql(query)]
     assert medians == [pytest.approx(0.0395, rel=1e-12)]
+
+
+@pytest.mark.parametrize("night", [5, 54])
+def test_a_source_founded_late_in_a_long_run_is_looked_for_in_each_earlier_image_once(
+    store: Store, observatory: Observatory, night: int
+) -> None:
+    """The run has stored blocks of its images by then, beside those of earlier runs."""
+    series = nights(0, 70)
+    new = (*STEADY, Seen(10.1, 9.95))
+    series[10 + night] = MadeImage(series[10 + night].name, 10 + night, new)
+    observatory.run_all("field", [series[:10], series[10:]])
+    observatory.run("one", series)
+    assert checksum(store, "field") == checksum(store, "one")
+    with store.read() as connection:
+        kinds = connection.execute(
+            select(forcedfit.c.kind).join(dataset, dataset.c.id == forcedfit.c.dataset)
+            .where(dataset.c.description == "field")
+        ).scalars()  # fmt: skip
+        assert Counter(kinds) == {3: 10 + night, 1: 59 - night}
 
 
 def test_points_that_are_pending_are_found_by_their_index(store: Store) -> None:

@@ -201,7 +201,7 @@ def _load_history(context: StageContext, plan: _Plan) -> SkyHistory:
         memberships,
         by_id,
         introduced,
-        lambda: _earlier_images(context),
+        lambda: _earlier_images(context, plan),
         _coverages(context),
         Rules(
             max_deruiter=settings.association.deruiter_radius,
@@ -247,14 +247,15 @@ def _recall(
         checks.recall_counts(band, region, stokes, [Counted(*item) for item in counted])
 
 
-def _earlier_images(context: StageContext) -> list[HistoryImage]:
-    """All images that were gone through and are in use: where a source is founded they matter."""
+def _earlier_images(context: StageContext, plan: _Plan) -> list[HistoryImage]:
+    """Images in use that earlier runs went through: where a source is founded they matter."""
     dataset = context.run.dataset
     with context.store.read() as connection:
         rows = images.images_of(connection, dataset)
         outcomes = image_outcomes(connection, dataset, STAGE, [row.id for row in rows])
     done = {image_id for image_id, (result, _) in outcomes.items() if result == DONE}
-    return _history_images(context, rows, 0, done)
+    # This run has gone through some of its own by now; the history knows these already.
+    return _history_images(context, rows, 0, done - (plan.usable - plan.done))
 
 
 def _history_images(

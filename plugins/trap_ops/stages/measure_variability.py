@@ -14,7 +14,7 @@ from trap_ops.records.light_curves import Curves, CurveShapes, Points
 from trap_ops.records.runs import StageReport
 from trap_ops.records.sky import FitKind
 from trap_ops.science import running_median
-from trap_ops.science.curve_memory import empty_memory, remember, shapes_of
+from trap_ops.science.curve_memory import CELLS, empty_memory, remember, shapes_of
 from trap_ops.science.judged_errors import judged_errors
 from trap_ops.science.variability import (
     add_points,
@@ -31,7 +31,7 @@ from trap_ops.store.rows import Values
 logger = logging.getLogger(__name__)
 
 STAGE = "measure_variability"
-# Sky sources with so many points are worked on and stored together.
+# Sky sources with so many points are worked on and stored together; the state of each counts too.
 _BLOCK_POINTS = 200_000
 
 
@@ -59,7 +59,7 @@ def measure_variability(context: StageContext) -> StageReport:
 
 def _blocks(sources: Ids, n_points: Ids) -> Iterator[Ids]:
     """Sky sources in blocks of about so many points."""
-    number = np.cumsum(n_points) // _BLOCK_POINTS
+    number = np.cumsum(n_points + CELLS) // _BLOCK_POINTS
     yield from np.split(sources, np.flatnonzero(np.diff(number)) + 1) if len(sources) else ()
 
 
