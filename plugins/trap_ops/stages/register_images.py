@@ -192,11 +192,9 @@ def _known_files(connection: Connection, request: RunRequest, found: FoundFiles)
 
     One of which a plane was withdrawn is read again; :func:`_save` leaves out what is known of it.
     """
-    known = images.known_names(connection, request.dataset, found.paths)
-    with_planes = images.files_with_planes(connection, request.dataset) & set(found.paths)
+    known, with_planes = images.known_files(connection, request.dataset, found.paths)
     if not with_planes:
         return known
-    known |= with_planes
     withdrawn = run_requests.withdrawn_images(connection, request.dataset)
     return known - {
         path for path in with_planes if any(name.startswith(f"{path}[") for name in withdrawn)

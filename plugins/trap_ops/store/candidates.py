@@ -159,10 +159,10 @@ def load_detected(connection: Connection, sources: Ids, blend_flag: int) -> Dete
                 image.c.file_name,
                 image.c.content_sha256,
             )
-            .join(wanted, wanted.c.id == link.c.runcat)
             .join(extractedsource, extractedsource.c.id == link.c.xtrsrc)
             .join(image, image.c.id == extractedsource.c.image)
-            .where(extractedsource.c.extract_type == 0)
+            # With a join SQLite begins with all blind detections.
+            .where(link.c.runcat.in_(select(wanted.c.id)), extractedsource.c.extract_type == 0)
         )
         rows = connection.execute(query).all()
     found: dict[int, list[Any]] = {int(source): [] for source in sources}

@@ -145,8 +145,11 @@ def count_blind(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     with id_list(connection, extractedsource.c.image, ids) as wanted:
         query = (
             select(extractedsource.c.image, func.count().label("number"))
-            .join(wanted, wanted.c.id == extractedsource.c.image)
-            .where(extractedsource.c.extract_type == BLIND)
+            # With a join SQLite goes through all images in their order, to save sorting.
+            .where(
+                extractedsource.c.image.in_(select(wanted.c.id)),
+                extractedsource.c.extract_type == BLIND,
+            )
             .group_by(extractedsource.c.image)
         )
         return {row.image: row.number for row in connection.execute(query)}

@@ -9,11 +9,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Select, delete, func, insert, select, text, update
+from sqlalchemy import Connection, ScalarSelect, Select, delete, func, insert, select, update
 
 from trap_ops.errors import StoreError
 from trap_ops.records.images import (
@@ -188,25 +189,30 @@ def images_by_id(connection: Connection, ids: Sequence[int]) -> list[ImageRow]:
 def known_names(connection: Connection, dataset_name: str, names: Collection[str]) -> set[str]:
     """Those of some names (path, and plane) that are of images which a dataset has."""
     with staged(connection, [image.c.url], {"url": list(names)}) as asked:
-        query = (
-            select(image.c.url)
-            .join(asked, asked.c.url == image.c.url)
-            .join(dataset, dataset.c.id == image.c.dataset)
-            .where(dataset.c.description == dataset_name)
+        query = select(image.c.url).where(
+            image.c.dataset == _id_of(dataset_name),
+            image.c.url.in_(select(asked.c.url)),
         )
         return set(connection.execute(query).scalars())
 
 
-def files_with_planes(connection: Connection, dataset_name: str) -> set[str]:
-    """Paths of the files of a dataset of which an image is a part; none if there is no dataset."""
-    query = (
-        select(image.c.url, image.c.plane)
-        .join(dataset)
-        # As the partial index says it: SQLite takes it for no bound value.
-        .where(dataset.c.description == dataset_name, text("image.plane <> ''"))
-    )
-    planes = ((url, Plane.parse(plane)) for url, plane in connection.execute(query))
-    return {_path(url, plane) for url, plane in planes if plane.label}
+def _id_of(dataset_name: str) -> ScalarSelect[int]:
+    return select(dataset.c.id).where(dataset.c.description == dataset_name).scalar_subquery()
+
+
+def known_files(
+    connection: Connection, dataset_name: str, paths: Collection[str]
+) -> tuple[set[str], set[str]]:
+    """Those of some files that a dataset has images of; of these, those with several images."""
+    names = sorted({PurePath(path).name for path in paths})
+    with staged(connection, [image.c.file_name], {"file_name": names}) as asked:
+        query = select(image.c.url, image.c.plane).where(
+            image.c.dataset == _id_of(dataset_name),
+            image.c.file_name.in_(select(asked.c.file_name)),
+        )
+        rows = [(row.url, _plane(row.plane)) for row in connection.execute(query)]
+    found = {_path(url, plane) for url, plane in rows} & set(paths)
+    return found, {_path(url, plane) for url, plane in rows if plane.label} & found
 
 
 def telescopes_of(connection: Connection, dataset_name: str) -> set[str]:

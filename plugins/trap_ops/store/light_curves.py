@@ -125,9 +125,10 @@ def load_light_curves(connection: Connection, sources: Sequence[int]) -> CurvePo
                 measured.c.background,
                 upper_limit.label("upper_limit"),
             )
-            .join(wanted, wanted.c.id == link.c.runcat)
             .join(measured, measured.c.id == link.c.xtrsrc)
             .join(image, image.c.id == measured.c.image)
+            # With a join SQLite goes through all sources in their order, to save sorting.
+            .where(link.c.runcat.in_(select(wanted.c.id)))
             .order_by(link.c.runcat, image.c.taustart_ts, image.c.freq_eff, image.c.id)
         )
         rows = fetch_columns(connection, query)

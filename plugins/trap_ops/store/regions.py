@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from trap_ops.records.arrays import FloatArray
 from trap_ops.records.images import Band, Region
@@ -24,7 +24,7 @@ def load_bands(
     """
     query = select(frequencyband).where(frequencyband.c.dataset == dataset_id)
     if in_use:
-        query = query.where(frequencyband.c.id.in_(_of_images(dataset_id, image.c.band)))
+        query = query.where(select(image.c.id).where(image.c.band == frequencyband.c.id).exists())
     rows = connection.execute(query.order_by(frequencyband.c.id)).all()
     return [row.id for row in rows], [
         Band(row.freq_central, row.freq_low, row.freq_high) for row in rows
@@ -37,7 +37,7 @@ def load_regions(
     """Ids and regions of a dataset, in order of their first images; ``in_use`` as for bands."""
     query = select(skyregion).where(skyregion.c.dataset == dataset_id)
     if in_use:
-        query = query.where(skyregion.c.id.in_(_of_images(dataset_id, image.c.skyrgn)))
+        query = query.where(select(image.c.id).where(image.c.skyrgn == skyregion.c.id).exists())
     rows = connection.execute(query.order_by(skyregion.c.id)).all()
     return [row.id for row in rows], [
         Region(row.centre_ra, row.centre_decl, row.xtr_radius) for row in rows
@@ -111,15 +111,10 @@ def set_introduced(connection: Connection, ids: Sequence[int]) -> None:
 def forget_introduced(connection: Connection, dataset_id: int) -> None:
     """Begin anew: no region is introduced. Bands and regions that no image has are deleted."""
     for table, column in ((frequencyband, image.c.band), (skyregion, image.c.skyrgn)):
-        used = _of_images(dataset_id, column)
+        used = select(column).where(image.c.dataset == dataset_id)
         connection.execute(
             delete(table).where(table.c.dataset == dataset_id, table.c.id.not_in(used))
         )
     connection.execute(
         update(skyregion).where(skyregion.c.dataset == dataset_id).values(introduced=False)
     )
-
-
-def _of_images(dataset_id: int, column: Column[int]) -> Select[Any]:
-    """Bands or regions that images of a dataset have."""
-    return select(column).where(image.c.dataset == dataset_id)

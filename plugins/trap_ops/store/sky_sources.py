@@ -274,7 +274,8 @@ def _load_inheritance(
         ("new_sources", newsource),
     ):
         with id_list(connection, runningcatalog.c.id, parents) as wanted:
-            query = select(table).join(wanted, wanted.c.id == table.c.runcat)
+            # With a join SQLite goes through all rows in their order, to save sorting.
+            query = select(table).where(table.c.runcat.in_(select(wanted.c.id)))
             rows = fetch_columns(connection, query.order_by(table.c.id))
         inherited[name] = _for_heirs(rows, heirs)
     return inherited

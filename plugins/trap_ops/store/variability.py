@@ -65,7 +65,8 @@ def count_points(connection: Connection, sources: Ids) -> Ids:
     with id_list(connection, link.c.runcat, sources) as wanted:
         query = (
             select(link.c.runcat, func.count().label("points"))
-            .join(wanted, wanted.c.id == link.c.runcat)
+            # With a join SQLite goes through all sources in their order, to save sorting.
+            .where(link.c.runcat.in_(select(wanted.c.id)))
             .group_by(link.c.runcat)
             .order_by(link.c.runcat)
         )

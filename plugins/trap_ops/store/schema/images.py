@@ -13,7 +13,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
 from trap_ops.records.images import RejectReason
@@ -77,11 +76,11 @@ image = Table(
     UniqueConstraint("dataset", "url"),
     Index("ix_image_dataset_taustart_ts", "dataset", "taustart_ts"),
     Index("ix_image_dataset_telescope", "dataset", "telescope"),
+    Index("ix_image_dataset_file_name", "dataset", "file_name"),
+    # What the number of beams in all images follows from, without reading the images.
     Index(
-        "ix_image_plane",
-        "dataset",
-        sqlite_where=text("plane <> ''"),
-        postgresql_where=text("plane <> ''"),
+        "ix_image_shape",
+        *("dataset", "verdict", "nx", "ny", "deltax", "deltay", "rb_smaj", "rb_smin"),
     ),
 )
 

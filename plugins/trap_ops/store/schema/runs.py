@@ -123,7 +123,13 @@ outcome = Table(
     double("seconds", nullable=False),
     Column("host", String(100), nullable=False),
     Column("finished_ts", DateTime(), nullable=False),
-    # Work to be done again, and what is not used: few of very many rows.
+    # Files that are no images, work to be done again, and what is not used: few of very many rows.
+    Index(
+        "ix_outcome_file",
+        "dataset",
+        sqlite_where=text("image IS NULL"),
+        postgresql_where=text("image IS NULL"),
+    ),
     Index(
         "ix_outcome_again",
         "dataset",

@@ -18,7 +18,11 @@ def upgrade() -> None:
     op.add_column(table, sa.Column("median_below", sa.Integer(), nullable=True))
     op.add_column(table, sa.Column("memory", sa.LargeBinary(), nullable=True))
     op.add_column("dataset", sa.Column("settled_ts", sa.DateTime(), nullable=True))
-    for name, condition in (("again", "input_hash = ''"), ("rejected", "result = 'rejected'")):
+    for name, condition in (
+        ("file", "image IS NULL"),
+        ("again", "input_hash = ''"),
+        ("rejected", "result = 'rejected'"),
+    ):
         op.create_index(
             f"ix_outcome_{name}",
             "outcome",
@@ -27,13 +31,9 @@ def upgrade() -> None:
             postgresql_where=sa.text(condition),
         )
     op.create_index("ix_image_dataset_telescope", "image", ["dataset", "telescope"])
-    op.create_index(
-        "ix_image_plane",
-        "image",
-        ["dataset"],
-        sqlite_where=sa.text("plane <> ''"),
-        postgresql_where=sa.text("plane <> ''"),
-    )
+    op.create_index("ix_image_dataset_file_name", "image", ["dataset", "file_name"])
+    shape = ["dataset", "verdict", "nx", "ny", "deltax", "deltay", "rb_smaj", "rb_smin"]
+    op.create_index("ix_image_shape", "image", shape)
     op.add_column(
         "forcedfit",
         sa.Column("pending", sa.Boolean(), server_default=sa.text("false"), nullable=False),
