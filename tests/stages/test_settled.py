@@ -14,6 +14,7 @@ from sqlalchemy import Connection, event, select, update
 from stages.conftest import checksum
 from stages.made_images import FIRST_NIGHT, MadeImage, Observatory, Seen
 from trap_ops.records.runs import MonitorPosition
+from trap_ops.stages import associate
 from trap_ops.stages.context import StageContext
 from trap_ops.stages.publish import publish
 from trap_ops.store import datasets, images, runs, variability
@@ -73,6 +74,21 @@ def test_a_new_image_reads_no_more_rows_in_a_dataset_six_times_as_long(
     many = rows_read(store, observatory, nights(120, 121)[0])
     assert few > 50
     assert many <= few
+
+
+@pytest.mark.parametrize("why", ["rejected", "no noise"])
+def test_an_image_that_is_not_used_does_not_make_the_next_run_begin_anew(
+    observatory: Observatory, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """It is the only one of the latest time step, which the next run looks at too."""
+    observatory.run("field", nights(0, 5))
+    bad = MadeImage("bad.fits", 5, STEADY, nan_fraction=0.95 if why == "rejected" else 0.0,
+                    no_noise=why == "no noise")  # fmt: skip
+    observatory.run("field", [bad])
+    begun = []
+    monkeypatch.setattr(associate, "_begin_anew", lambda *_: begun.append(True))
+    observatory.run("field", nights(6, 7))
+    assert begun == []
 
 
 def test_points_of_long_ago_are_not_read(

@@ -49,6 +49,7 @@ from trap_ops.store.outcomes import (
     REJECTED,
     Outcome,
     forget_outcomes,
+    has_outcomes,
     image_outcomes,
     save_outcomes,
 )
@@ -164,6 +165,7 @@ def _plan(context: StageContext) -> _Plan:
         outcomes = image_outcomes(connection, dataset, STAGE, ids)
         reasons = images.rejections_among(connection, ids)
         before = images.count_before(connection, dataset, rows[0].start) if rows else 0
+        begun = has_outcomes(connection, dataset, STAGE)
     here = {row.id for row in rows if reasons.get(row.id, (None, ""))[0] in CATALOGUE_REASONS}
     usable = {
         row.id
@@ -176,7 +178,7 @@ def _plan(context: StageContext) -> _Plan:
     late = latest_done is not None and any(
         row.start <= latest_done for row in rows if row.id in usable - done
     )
-    if late or not done:
+    if late or not begun:
         return _Plan(rows, before, usable, set(), afresh=True)
     return _Plan(rows, before, usable, done, afresh=False)
 

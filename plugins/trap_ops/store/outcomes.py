@@ -123,6 +123,14 @@ def image_outcomes(
         return {row.image: (row.result, row.input_hash) for row in connection.execute(query)}
 
 
+def has_outcomes(connection: Connection, dataset_id: int, stage: str) -> bool:
+    """Whether a stage has worked on any image of a dataset."""
+    query = select(outcome.c.image).where(
+        outcome.c.dataset == dataset_id, outcome.c.stage == stage, outcome.c.image.is_not(None)
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def work_left(connection: Connection, dataset_id: int, since: datetime | None) -> bool:
     """Whether images that start then or later are not through all stages.
 

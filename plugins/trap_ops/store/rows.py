@@ -89,6 +89,10 @@ def staged(
     table.create(connection)
     try:
         insert_rows(connection, table, columns)
+        if connection.dialect.name == "postgresql":
+            # Of a table it knows nothing of PostgreSQL expects thousands of rows, and reads all of
+            # the tables that are joined with it.
+            connection.exec_driver_sql(f'ANALYZE "{table.name}"')
         yield table
     finally:
         if connection.in_transaction() and not connection.invalidated:
