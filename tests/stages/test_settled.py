@@ -17,7 +17,7 @@ from trap_ops.records.runs import MonitorPosition
 from trap_ops.stages import associate
 from trap_ops.stages.context import StageContext
 from trap_ops.stages.publish import publish
-from trap_ops.store import datasets, images, runs, variability
+from trap_ops.store import datasets, images, quality_checks, runs, variability
 from trap_ops.store.database import Store
 from trap_ops.store.schema import dataset, forcedfit, outcome, runningcatalog_flux
 
@@ -224,10 +224,9 @@ def test_a_source_founded_late_in_a_long_run_is_looked_for_in_each_earlier_image
         assert Counter(kinds) == {3: 10 + night, 1: 59 - night}
 
 
-def test_points_that_are_pending_are_found_by_their_index(store: Store) -> None:
-    """Whatever SQLAlchemy makes of the condition, it has to be that of the partial index."""
-    if not store.url.drivername.startswith("sqlite"):
-        pytest.skip("PostgreSQL chooses by the number of rows")
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_what_is_asked_for_is_found_by_an_index(store: Store) -> None:
+    """Whatever SQLAlchemy makes of the conditions; PostgreSQL chooses by the number of rows."""
     asked: list[tuple[str, Any]] = []
     with store.read() as connection:
         event.listen(connection, "before_cursor_execute", lambda *a: asked.append(a[2:4]))
@@ -235,3 +234,8 @@ def test_points_that_are_pending_are_found_by_their_index(store: Store) -> None:
         statement, values = next(item for item in asked if "pending" in item[0])
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
     assert any("ix_assocxtrsource_pending" in str(row) for row in plan), plan
+    with store.read() as connection:
+        query = quality_checks._latest(1, "associate", "done", 1, 1)
+        text = str(query.limit(5).compile(store.engine, compile_kwargs={"literal_binds": True}))
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all()
+    assert any("ix_image_dataset_taustart_ts" in str(row) for row in plan), plan
