@@ -14,6 +14,7 @@ from trap_ops.records.arrays import FloatArray, IntArray, Mask
 from trap_ops.records.light_curves import MeasuredPoints
 from trap_ops.records.sources import Flag
 from trap_ops.science.coordinates import separation_of_vectors
+from trap_ops.science.keys import numbers_of
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def look_around(
     share, share_err = _share(candidate, flux, total, weight, np.sqrt(variance), len(vectors))
     left, shared = _without_light(fits, group_of_fits, members, group, beam_deg)
     fit_keys = np.stack([group_of_fits, fits.image], axis=1)
-    fitted_there = _numbers_of(fit_keys, unique)
+    fitted_there = numbers_of(fit_keys, unique)
 
     def at_points_of_fits(values: FloatArray) -> FloatArray:
         known = fitted_there >= 0
@@ -132,15 +133,6 @@ def look_around(
     return Surroundings(share, share_err, complete, complete_err, certain, flux, error)
 
 
-def _numbers_of(keys: IntArray, unique: IntArray) -> IntArray:
-    """Row of each key among unique ones; -1 of those that are not there."""
-    both, index = np.unique(np.concatenate([unique, keys]), axis=0, return_inverse=True)
-    index = index.reshape(-1)
-    number = np.full(len(both), -1)
-    number[index[: len(unique)]] = np.arange(len(unique))
-    return number[index[len(unique) :]]
-
-
 def _without_light(
     fits: MeasuredPoints,
     group: IntArray,
@@ -155,7 +147,7 @@ def _without_light(
     order = np.lexsort((members.image, group_of_members))
     key = np.stack([group_of_members, members.image], axis=1)[order]
     unique, begin, count = np.unique(key, axis=0, return_index=True, return_counts=True)
-    place = _numbers_of(np.stack([group, fits.image], axis=1), unique)
+    place = numbers_of(np.stack([group, fits.image], axis=1), unique)
     number = np.where(place >= 0, count[place] if len(count) else 0, 0)
     fit = np.repeat(np.arange(len(fits)), number)
     step = np.arange(len(fit)) - np.repeat(np.cumsum(number) - number, number)

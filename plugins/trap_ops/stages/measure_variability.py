@@ -16,6 +16,7 @@ from trap_ops.records.sky import FitKind
 from trap_ops.science import running_median
 from trap_ops.science.curve_memory import CELLS, empty_memory, remember, shapes_of
 from trap_ops.science.judged_errors import judged_errors
+from trap_ops.science.keys import numbers_of
 from trap_ops.science.variability import (
     add_points,
     empty_sums,
@@ -86,7 +87,7 @@ def _to_sum_up_anew(new: Points, stored: Curves) -> Ids:
     """Sources with a new point that is not later than all those in the sums, or without these."""
     with_states = stored.memory.points.any(axis=1)
     known = np.setdiff1d(stored.source[with_states], stored.source[~with_states])
-    curve = _curves_of(new, stored)
+    curve = numbers_of(_keys(new), _keys(stored))
     start = np.append(stored.last_start, np.datetime64("NaT"))[curve]
     # A comparison with NaT is false.
     early = (new.kind == FitKind.BACKWARD) | (new.start <= start)
@@ -99,14 +100,14 @@ def _add(context: StageContext, sources: Ids, points: Points, stored: Curves) ->
     systematic = context.run.configuration.variability.systematic_flux_error
     points = _judged(points, curves, index, systematic)
     shown = points.kind != FitKind.BACKWARD
-    count = curves.flux.count.copy()
+    n_before = curves.flux.count.copy()
     running = add_points(
         curves.flux, index[shown], points.flux_jy[shown], points.flux_err_jy[shown]
     )
     add_points(curves.peak, index[shown], points.peak_jy[shown], points.peak_err_jy[shown])
     add_points(curves.complete, index, points.flux_jy, points.flux_err_jy)
     remember(curves.memory, index, points.flux_jy, points.flux_err_jy)
-    running_median.insert(curves.median, count, index[shown], points.flux_jy[shown])
+    running_median.insert(curves.median, n_before, index[shown], points.flux_jy[shown])
     _note_last(curves, index[shown], points.take(shown))
     v, running_eta = np.zeros(len(points)), np.zeros(len(points))
     count = np.zeros(len(points), dtype=np.int64)
@@ -151,16 +152,6 @@ def _start(points: Points, stored: Curves) -> tuple[Curves, IntArray]:
 
 def _keys(items: Points | Curves) -> Ids:
     return np.stack([items.source, items.band, items.stokes], axis=1)
-
-
-def _curves_of(points: Points, curves: Curves) -> IntArray:
-    """Number of each point's light curve among some; -1 for points of others."""
-    keys = np.concatenate([_keys(curves), _keys(points)])
-    unique, index = np.unique(keys, axis=0, return_inverse=True)
-    index = index.reshape(-1)
-    number = np.full(len(unique), -1)
-    number[index[: len(curves)]] = np.arange(len(curves))
-    return number[index[len(curves) :]]
 
 
 def _judged(points: Points, curves: Curves, index: IntArray, systematic: float) -> Points:
@@ -243,7 +234,7 @@ def _medians(connection: Connection, curves: Curves) -> FloatArray:
     if lost.any():
         of = curves.take(np.flatnonzero(lost))
         points = variability.load_points(connection, np.unique(of.source), pending_only=False)
-        number = _curves_of(points, of)
+        number = numbers_of(_keys(points), _keys(of))
         wanted = (number >= 0) & (points.kind != FitKind.BACKWARD)
         window = running_median.window_of(number[wanted], points.flux_jy[wanted], len(of))
         curves.median.flux_jy[lost], curves.median.below[lost] = window.flux_jy, window.below

@@ -76,6 +76,15 @@ def test_what_stands_out_of_a_long_light_curve_is_found(
     assert made.mean() > 0.95 * wanted.mean()
 
 
+def test_the_best_pair_is_kept_where_others_are_brighter_and_fainter() -> None:
+    """Single points that stand out more, on either side, have unlike errors: their Vs is less."""
+    flux = np.r_[20.0, -20.0, np.full(5, 2400.0), np.full(5, -2.4), np.zeros(300)]
+    error = np.r_[1.0, 1.0, np.full(5, 100.0), np.full(5, 0.1), np.full(300, 0.05)]
+    made = measure_shapes(np.zeros(len(flux), dtype=int), flux, error, 1)
+    assert made.vs_max == pytest.approx([40.0 / np.sqrt(2.0)])
+    assert made.vs_max == pytest.approx([exact(flux, error)[3]])
+
+
 def same(first: CurveMemory | CurveShapes, second: CurveMemory | CurveShapes) -> bool:
     return all(
         value.tobytes() == getattr(second, name).tobytes() for name, value in vars(first).items()
