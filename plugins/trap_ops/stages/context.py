@@ -18,6 +18,7 @@ from trap_ops.records.runs import RunRecord, StageReport, counts_in_words
 from trap_ops.stages.fingerprint import fingerprint
 from trap_ops.store import runs
 from trap_ops.store.database import Store
+from trap_ops.store.upkeep import tidy
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ def stage(context: StageContext, name: str, batch: str = "") -> Iterator[StageTi
         report = timer.report()
         with store.write() as connection:
             runs.end_stage(connection, record.id, name, batch, report)
+        tidy(store)
     finally:
         # A stage that is tried again after its run has ended must leave no lock behind.
         if record.state in runs.ENDED:

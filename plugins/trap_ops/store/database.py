@@ -110,6 +110,18 @@ class Store:
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def outside_transactions(self) -> Iterator[Connection]:
+        """Each statement stands for itself, as those for the upkeep of PostgreSQL must.
+
+        Raises
+        ------
+        StoreUnavailable
+            If the database cannot be reached or is busy.
+        """
+        with self._errors_named(), self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
     def allocate(self, connection: Connection, table: Table, count: int) -> npt.NDArray[np.int64]:
         """Return new ids, (count,), that no other process gets.
 

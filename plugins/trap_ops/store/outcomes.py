@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, or_, select, text, update
 
 from trap_ops.records.names import one_line
+from trap_ops.store.hints import unindexed
 from trap_ops.store.rows import fetch_columns, id_list
 from trap_ops.store.runs import hostname, now
 from trap_ops.store.schema import dataset, image, outcome
@@ -117,10 +118,10 @@ def image_outcomes(
     with id_list(connection, outcome.c.image, list(images)) as wanted:
         query = (
             select(outcome.c.image, outcome.c.result, outcome.c.input_hash)
-            # Found by their image: the key, which the sum keeps away, has all images of the stage.
+            # Found by their image: the key has all images of the stage.
             .where(
                 outcome.c.image.in_(select(wanted.c.id)),
-                outcome.c.dataset + 0 == dataset_id,
+                unindexed(outcome.c.dataset) == dataset_id,
                 outcome.c.stage == stage,
             )
         )

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, select
 
 from trap_ops.records.images import Check, CheckResult
+from trap_ops.store.hints import unindexed
 from trap_ops.store.images import LATEST_FIRST
 from trap_ops.store.outcomes import ACCEPTED, DONE
 from trap_ops.store.rows import id_list, insert_rows
@@ -115,13 +116,17 @@ def latest_measured(
     In canonical order; of one band and Stokes, and of one sky region or all of them; at most so
     many. Images of which the check measured nothing do not count.
     """
-    made = select(qualitycheck.c.measured).where(
-        qualitycheck.c.image == image.c.id,
-        qualitycheck.c.check_name == check_name,
-        qualitycheck.c.measured.is_not(None),
+    made = (
+        select(qualitycheck.c.measured)
+        .where(
+            qualitycheck.c.image == image.c.id,
+            qualitycheck.c.check_name == check_name,
+        )
+        .scalar_subquery()
     )
-    query = _latest(dataset_id, "associate", DONE, band, stokes, region).where(made.exists())
-    query = query.with_only_columns(made.scalar_subquery().label("measured"), image.c.rms_qc)
+    query = _latest(dataset_id, "associate", DONE, band, stokes, region)
+    query = query.where(made.is_not(None))
+    query = query.with_only_columns(made.label("measured"), image.c.rms_qc)
     rows = connection.execute(query.limit(number)).all()
     return [(_number(row.measured), _number(row.rms_qc)) for row in rows][::-1]
 
@@ -139,23 +144,20 @@ def _latest(
 ) -> Select[Any]:
     """Images that came out of a stage so, the latest one first, of one band and Stokes.
 
-    Without a join, and with sums that no index knows, a database goes back in time until it has
-    enough; else it would fetch and sort all images of the band.
+    Without a join or an index of other columns, a database goes back in time until it has
+    enough; else it would fetch and sort all images of the band. PostgreSQL makes a join of EXISTS.
     """
     came_out = select(outcome.c.image).where(
-        outcome.c.image == image.c.id,
-        outcome.c.dataset == dataset_id,
-        outcome.c.stage == stage,
-        outcome.c.result == result,
+        outcome.c.image == image.c.id, outcome.c.stage == stage, outcome.c.result == result
     )
     query = select(image.c.id).where(
         image.c.dataset == dataset_id,
-        image.c.band + 0 == band,
+        unindexed(image.c.band) == band,
         image.c.stokes == stokes,
-        came_out.exists(),
+        came_out.limit(1).scalar_subquery().is_not(None),
     )
     if region is not None:
-        query = query.where(image.c.skyrgn + 0 == region)
+        query = query.where(unindexed(image.c.skyrgn) == region)
     return query.order_by(*LATEST_FIRST)
 
 

@@ -12,11 +12,30 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Column, Connection, MetaData, Row, Select, Table, update
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Connection,
+    FromClause,
+    MetaData,
+    Row,
+    Select,
+    String,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
 from trap_ops.errors import StoreUnavailable
+
+# A statement that carries so many rows is still quick to make and to read.
+_FEW_ROWS = 1000
 
 Values = npt.NDArray[Any] | Sequence[Any] | float | int | str | bool | datetime | bytes | None
 
@@ -36,7 +55,7 @@ def insert_rows(connection: Connection, table: Table, columns: Mapping[str, Valu
     int
         Number of rows.
     """
-    rows = list(_rows(columns, sqlite=connection.dialect.name == "sqlite"))
+    rows = list(zip(*_lists(columns, sqlite=connection.dialect.name == "sqlite"), strict=True))
     if not rows:
         return 0
     names = ", ".join(f'"{table.c[name].name}"' for name in columns)
@@ -83,13 +102,24 @@ def update_rows(
 @contextmanager
 def staged(
     connection: Connection, like: Sequence[Column[Any]], columns: Mapping[str, Values]
-) -> Iterator[Table]:
-    """A temporary table with the given contents, to join with. Gone afterwards."""
-    table = _staging_table(tuple((column.name, column.type) for column in like))
+) -> Iterator[FromClause]:
+    """The given rows as something to join with, named as the columns of ``like``.
+
+    A few rows go to PostgreSQL with each statement: temporary tables cost it more, and leave dead
+    rows in its own catalogue. Many rows, and all on SQLite, are in a temporary table, which is gone
+    afterwards.
+    """
+    postgresql = connection.dialect.name == "postgresql"
+    if postgresql:
+        values = dict(zip(columns, _lists(columns, sqlite=False), strict=True))
+        if len(next(iter(values.values()))) <= _FEW_ROWS:
+            yield _rows_in_statement(like, values)
+            return
+    table = _staging_table(tuple((c.name, c.type) for c in like))
     table.create(connection)
     try:
         insert_rows(connection, table, columns)
-        if connection.dialect.name == "postgresql":
+        if postgresql:
             # Of a table it knows nothing of PostgreSQL expects thousands of rows, and reads all of
             # the tables that are joined with it.
             connection.exec_driver_sql(f'ANALYZE "{table.name}"')
@@ -97,6 +127,20 @@ def staged(
     finally:
         if connection.in_transaction() and not connection.invalidated:
             _drop_quietly(connection, table)
+
+
+def _rows_in_statement(
+    like: Sequence[Column[Any]], values: Mapping[str, Sequence[Any]]
+) -> FromClause:
+    """Rows as arrays that PostgreSQL unnests."""
+    arrays = []
+    for of in like:
+        # A cast to a length would cut texts; without one they are refused where they are stored.
+        kind = ARRAY(Text() if isinstance(of.type, String) else of.type)
+        plain = [v.item() if isinstance(v, np.generic) else v for v in values[of.name]]
+        arrays.append(cast(bindparam(None, plain, type_=kind), kind))
+    unnested = func.unnest(*arrays).table_valued(*(column(of.name, of.type) for of in like))
+    return unnested.render_derived(name="staged_rows")
 
 
 @lru_cache(maxsize=256)
@@ -113,8 +157,8 @@ def _staging_table(columns: tuple[tuple[str, TypeEngine[Any]], ...]) -> Table:
 @contextmanager
 def id_list(
     connection: Connection, column: Column[Any], ids: npt.ArrayLike | Sequence[int]
-) -> Iterator[Table]:
-    """A temporary table of ids in a column ``id``, to join with instead of a long IN list."""
+) -> Iterator[FromClause]:
+    """Ids in a column ``id``, to join with instead of a long IN list."""
     with staged(connection, [Column("id", column.type)], {"id": np.asarray(ids)}) as table:
         yield table
 
@@ -144,18 +188,18 @@ def times(values: Iterable[datetime | None]) -> npt.NDArray[np.datetime64]:
     return np.array(list(values), dtype="datetime64[us]")
 
 
-def _rows(columns: Mapping[str, Values], *, sqlite: bool) -> Iterator[tuple[Any, ...]]:
+def _lists(columns: Mapping[str, Values], *, sqlite: bool) -> list[list[Any]]:
+    """Columns of one length, as the driver takes them."""
     arrays = {n: v for n, v in columns.items() if isinstance(v, np.ndarray | list | tuple)}
     lengths = {len(value) for value in arrays.values()}
     if len(lengths) > 1:
         msg = f"columns of different length: { {n: len(v) for n, v in arrays.items()} }"
         raise ValueError(msg)
     length = lengths.pop() if lengths else 1
-    lists = [
+    return [
         _plain(value, sqlite=sqlite) if name in arrays else _plain([value], sqlite=sqlite) * length
         for name, value in columns.items()
     ]
-    return zip(*lists, strict=True)
 
 
 def _plain(value: Any, *, sqlite: bool) -> list[Any]:  # noqa: ANN401 - any column
