@@ -115,16 +115,50 @@ def test_update_changes_the_named_rows_only(store: Store, sample: Table) -> None
     assert read["name"] == ["before"] * 5
 
 
-def test_a_list_of_ids_is_joined_with(store: Store, sample: Table) -> None:
+@pytest.mark.parametrize("times", [1, 400])  # With the statement, and by a temporary table.
+def test_update_keeps_every_kind_of_value(store: Store, sample: Table, times: int) -> None:
+    n = times * len(AWKWARD)
+    flux = [np.float64(1.5), math.inf, -math.inf, None, float("nan"), np.pi] * times
+    columns: dict[str, Any] = {
+        "id": np.arange(n),
+        "flux": flux,
+        "name": AWKWARD * times,
+        "start": [datetime(2024, 1, 1, 0, 0, 0, i) for i in range(n)],
+        "good": np.arange(n) % 2 == 0,
+        "data": [bytes([i % 256, 0, 255, 92, 10, 9]) for i in range(n)],
+        "parent": 7,
+    }
+    with store.write() as connection:
+        insert_rows(connection, sample, {"id": np.arange(n)})
+        assert update_rows(connection, sample, ["id"], columns) == n
+    read = _all(store, sample)
+    assert read["flux"] == [1.5, math.inf, -math.inf, None, None, np.pi] * times
+    assert read["name"] == AWKWARD * times
+    assert read["start"] == columns["start"]
+    assert read["good"] == [True, False] * (n // 2)
+    assert [bytes(value) for value in read["data"]] == columns["data"]
+    assert read["parent"] == [7] * n
+
+
+@pytest.mark.parametrize("step", [1000, 7, 1])
+def test_a_list_of_ids_is_joined_with(store: Store, sample: Table, step: int) -> None:
     with store.write() as connection:
         insert_rows(connection, sample, {"id": np.arange(2000)})
-    wanted = np.arange(0, 2000, 7)
+    wanted = np.arange(0, 2000, step)
     with store.write() as connection:
         for _ in range(2):  # The temporary table must be gone before the second time.
             with id_list(connection, sample.c.id, wanted) as ids:
                 query = select(sample.c.id).join(ids, ids.c.id == sample.c.id).order_by("id")
                 found = fetch_columns(connection, query)["id"]
             np.testing.assert_array_equal(integers(found), wanted)
+
+
+def test_an_empty_list_of_ids_finds_nothing(store: Store, sample: Table) -> None:
+    with store.write() as connection:
+        insert_rows(connection, sample, {"id": [1, 2]})
+        with id_list(connection, sample.c.id, []) as ids:
+            query = select(sample.c.id).where(sample.c.id.in_(select(ids.c.id)))
+            assert fetch_columns(connection, query) == {"id": []}
 
 
 def test_a_transaction_that_fails_leaves_nothing(store: Store, sample: Table) -> None:
@@ -169,6 +203,10 @@ def test_a_text_too_long_for_its_column_is_refused(request: pytest.FixtureReques
             SAMPLE.create(connection)
         with pytest.raises(StoreError, match="too long"), store.write() as connection:
             insert_rows(connection, SAMPLE, {"id": [1], "name": ["x" * 101]})
+        with store.write() as connection:
+            insert_rows(connection, SAMPLE, {"id": [1]})
+        with pytest.raises(StoreError, match="too long"), store.write() as connection:
+            update_rows(connection, SAMPLE, ["id"], {"id": [1], "name": ["x" * 101]})
 
 
 def test_ids_are_given_once(store: Store) -> None:
