@@ -24,6 +24,7 @@ from benchmarks.environment import (
 )
 from benchmarks.grown_datasets import appended, drawn, small_images
 from benchmarks.made_series import BEAM_DEG, Sky, look
+from benchmarks.trap_association import associated_by_trap, grown_by_trap
 from trap_ops.records.sources import Detections, Sources
 from trap_ops.science.association import match, score
 from trap_ops.science.catalogue import Catalogue, first_positions
@@ -39,10 +40,13 @@ def detections_of(sources: Sources) -> Detections:
     )  # fmt: skip
 
 
-def one_image(n: int, repetitions: int) -> dict[str, Any]:
+def one_image(
+    n: int, repetitions: int, trap_environment: Path | None, scratch: Path
+) -> dict[str, Any]:
     """CPU seconds of scoring and matching n detections against n sky sources, in memory."""
     sky, rng = Sky.draw(n), np.random.default_rng(5)
-    first, second = (detections_of(look(sky, rng)) for _ in range(2))
+    seen = look(sky, rng), look(sky, rng)
+    first, second = map(detections_of, seen)
     catalogue = Catalogue()
     count = len(first)
     zeros = np.zeros(count, dtype=np.int64)
@@ -63,7 +67,10 @@ def one_image(n: int, repetitions: int) -> dict[str, Any]:
         f"{len(second)} detections, {count} sky sources: {min(seconds):.3f} s of CPU "
         f"({pairs} pairs, {matched} matched)"
     )
-    return {"detections": len(second), "pairs": pairs, "cpu_s": best_of(seconds)}
+    made = {"detections": len(second), "pairs": pairs, "cpu_s": best_of(seconds)}
+    if trap_environment:
+        made["trap"] = associated_by_trap(trap_environment, *seen, repetitions, scratch)
+    return made
 
 
 @contextmanager
@@ -100,16 +107,23 @@ def main(words: Sequence[str] | None = None) -> None:
         metavar="URL",
         help="server, as postgresql+psycopg2://user@host/postgres: databases are made and dropped",
     )
+    parser.add_argument(
+        "--trap-env", type=Path, help="virtual environment with trap==1.4.0 radio-pyse==0.7.1"
+    )
+    parser.add_argument("--trap-images", type=int, default=500, help="of the small ones, for TraP")
     arguments = parser.parse_args(words)
     environment = describe_environment()
     print_environment(environment)
-    made: dict[str, Any] = {
-        "benchmark": "association",
-        "one_image": one_image(arguments.detections, arguments.repetitions),
-    }
+    trap = arguments.trap_env
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
+        made: dict[str, Any] = {
+            "benchmark": "association",
+            "one_image": one_image(arguments.detections, arguments.repetitions, trap, scratch),
+        }
         images = small_images(arguments.images, scratch / "images")
+        if trap:
+            made["trap"] = grown_by_trap(trap, images[: arguments.trap_images], scratch)
         for server in filter(None, ("sqlite", arguments.postgresql)):
             kind = server.split("+")[0].split(":")[0]
             with database(server, scratch) as url:

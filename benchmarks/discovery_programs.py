@@ -16,6 +16,7 @@ from benchmarks.discovery_ranking import Ranking, eta_v_significance
 from benchmarks.environment import child_environment, run_measured
 from benchmarks.trap_peer import SETTINGS, database_of, trap_command
 from trap_ops import local
+from trap_ops.config.model import CandidatesConfig
 from trap_ops.records.arrays import FloatArray
 from trap_ops.science.candidates import find
 from trap_ops.stages.find_candidates import size_in_beams
@@ -101,7 +102,9 @@ def _read(store: Store, cpu_s: float, stages: Counter[str]) -> PipelineRun:
     )
     new = np.array([row.newsource is not None for row in rows], dtype=bool)
     # Behind the candidates all others, as they would be ranked without a limit.
-    others = summary.source[find(summary, np.inf, 0.0, beams).item]
+    others = summary.source[
+        find(summary, np.inf, 0.0, beams, CandidatesConfig().error_uncertainty).item
+    ]
     ranked = list(dict.fromkeys([*(row.runcat for row in listed), *others.tolist()]))
     ranked += [i for i in place if i not in set(ranked)]
     order = np.array([place[i] for i in ranked])
