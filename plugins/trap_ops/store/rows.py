@@ -34,6 +34,7 @@ from sqlalchemy.types import TypeEngine
 
 from trap_ops.errors import StoreUnavailable
 
+_MANY = (np.ndarray, list, tuple)
 # A statement that carries so many rows is still quick to make and to read.
 _FEW_ROWS = 1000
 
@@ -110,11 +111,9 @@ def staged(
     afterwards.
     """
     postgresql = connection.dialect.name == "postgresql"
-    if postgresql:
-        values = dict(zip(columns, _lists(columns, sqlite=False), strict=True))
-        if len(next(iter(values.values()))) <= _FEW_ROWS:
-            yield _rows_in_statement(like, values)
-            return
+    if postgresql and _length(columns) <= _FEW_ROWS:
+        yield _rows_in_statement(like, columns)
+        return
     table = _staging_table(tuple((c.name, c.type) for c in like))
     table.create(connection)
     try:
@@ -129,10 +128,9 @@ def staged(
             _drop_quietly(connection, table)
 
 
-def _rows_in_statement(
-    like: Sequence[Column[Any]], values: Mapping[str, Sequence[Any]]
-) -> FromClause:
+def _rows_in_statement(like: Sequence[Column[Any]], columns: Mapping[str, Values]) -> FromClause:
     """Rows as arrays that PostgreSQL unnests."""
+    values = dict(zip(columns, _lists(columns, sqlite=False), strict=True))
     arrays = []
     for of in like:
         # A cast to a length would cut texts; without one they are refused where they are stored.
@@ -190,16 +188,21 @@ def times(values: Iterable[datetime | None]) -> npt.NDArray[np.datetime64]:
 
 def _lists(columns: Mapping[str, Values], *, sqlite: bool) -> list[list[Any]]:
     """Columns of one length, as the driver takes them."""
-    arrays = {n: v for n, v in columns.items() if isinstance(v, np.ndarray | list | tuple)}
-    lengths = {len(value) for value in arrays.values()}
-    if len(lengths) > 1:
-        msg = f"columns of different length: { {n: len(v) for n, v in arrays.items()} }"
-        raise ValueError(msg)
-    length = lengths.pop() if lengths else 1
+    length = _length(columns)
     return [
-        _plain(value, sqlite=sqlite) if name in arrays else _plain([value], sqlite=sqlite) * length
-        for name, value in columns.items()
+        _plain(value, sqlite=sqlite)
+        if isinstance(value, _MANY)
+        else _plain([value], sqlite=sqlite) * length
+        for value in columns.values()
     ]
+
+
+def _length(columns: Mapping[str, Values]) -> int:
+    lengths = {name: len(value) for name, value in columns.items() if isinstance(value, _MANY)}
+    if len(set(lengths.values())) > 1:
+        msg = f"columns of different length: {lengths}"
+        raise ValueError(msg)
+    return next(iter(lengths.values()), 1)
 
 
 def _plain(value: Any, *, sqlite: bool) -> list[Any]:  # noqa: ANN401 - any column
