@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 
 # The defaults of include/configs/default.toml on images of the simulator (beam 30 arcsec = 6 px),
@@ -62,8 +61,9 @@ class TrapRun:
 
     @property
     def seconds_an_image(self) -> tuple[float, float]:
-        """Median time from image to image, of the first and the last ten."""
-        return seconds_an_image(self.stored)
+        """Median time from image to image, of the first and the last ten; 0 for a single image."""
+        steps = [b - a for a, b in zip(self.stored[:-1], self.stored[1:], strict=True)] or [0.0]
+        return statistics.median(steps[:10]), statistics.median(steps[-10:])
 
 
 def trap_command(
@@ -114,25 +114,6 @@ def read_trap_run(database: Path, log: Path) -> TrapRun:
     ValueError
         If its log is not that of TraP 1.4.0.
     """
-    ready, stored = read_times(log)
-    connection = sqlite3.connect(database)
-    try:
-        found = {
-            name: int(connection.execute(query).fetchone()[0]) for name, query in _COUNTS.items()
-        }
-    finally:
-        connection.close()
-    return TrapRun(found, ready, stored)
-
-
-def read_times(log: Path) -> tuple[float, list[float]]:
-    """When its imports were done, and when it began to store each image, since the epoch.
-
-    Raises
-    ------
-    ValueError
-        If the log is not that of TraP 1.4.0.
-    """
     ready, stored = 0.0, []
     for line in log.read_text(errors="replace").splitlines():
         match = _LOG_TIME.search(line)
@@ -143,13 +124,14 @@ def read_times(log: Path) -> tuple[float, list[float]]:
     if not ready or not stored:
         msg = f"{log}: no lines with {_READY!r} and {_STORING!r}: is this TraP 1.4.0?"
         raise ValueError(msg)
-    return ready, stored
-
-
-def seconds_an_image(stored: Sequence[float]) -> tuple[float, float]:
-    """Median time from image to image, of the first and the last ten; 0 for a single image."""
-    steps = [b - a for a, b in pairwise(stored)] or [0.0]
-    return statistics.median(steps[:10]), statistics.median(steps[-10:])
+    connection = sqlite3.connect(database)
+    try:
+        found = {
+            name: int(connection.execute(query).fetchone()[0]) for name, query in _COUNTS.items()
+        }
+    finally:
+        connection.close()
+    return TrapRun(found, ready, stored)
 
 
 def _seconds(text: str) -> float:
