@@ -21,7 +21,7 @@ CONFIG ?= auto
 SET ?=
 DEMO := var/demo/images
 
-.PHONY: help setup demo run test test-fast test-long lint format docs bench pins services clean
+.PHONY: help setup demo run cluster cluster-run cluster-stop test test-fast test-long lint format docs bench pins services clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -48,19 +48,32 @@ demo: setup ## simulate a series of images, run the pipeline on it, show what it
 
 # The recipe gets them as variables of the shell and as they were typed: names may hold spaces, quotes and all else.
 # Several images are separated by spaces, and so are settings, each of which begins with section.key=.
-run: override export IMAGES := $(value IMAGES)
-run: override export DATASET := $(value DATASET)
-run: override export CONFIG := $(value CONFIG)
-run: override export SET := $(value SET)
+run cluster-run: override export IMAGES := $(value IMAGES)
+run cluster-run: override export DATASET := $(value DATASET)
+run cluster-run: override export CONFIG := $(value CONFIG)
+run cluster-run: override export SET := $(value SET)
+define RUN_IMAGES
+@[ -n "$$IMAGES" ] && [ -n "$$DATASET" ] || { \
+echo 'Say which images and what to call the series: make $@ IMAGES="/data/night1" DATASET=night1'; exit 2; }
+@set -f; images=($$IMAGES); settings=(); \
+if [ -e "$$IMAGES" ] || compgen -G "$$IMAGES" >/dev/null; then images=("$$IMAGES"); fi; \
+for word in $$SET; do \
+  if [ $${#settings[@]} -eq 0 ] || [[ $$word =~ ^[[:alnum:]_]+(\.[[:alnum:]_]+)+= ]]; then settings+=("--set=$$word"); \
+  else settings[-1]+=" $$word"; fi; done; \
+bin/trap-manage run $(1) --dataset="$$DATASET" --config="$$CONFIG" "$${settings[@]}" -- "$${images[@]}"
+endef
+
 run: setup ## run on your images: make run IMAGES="/data/night1" DATASET=night1 [CONFIG=...] [SET="section.key=value"]
-	@[ -n "$$IMAGES" ] && [ -n "$$DATASET" ] || { \
-	echo 'Say which images and what to call the series: make run IMAGES="/data/night1" DATASET=night1'; exit 2; }
-	@set -f; images=($$IMAGES); settings=(); \
-	if [ -e "$$IMAGES" ] || compgen -G "$$IMAGES" >/dev/null; then images=("$$IMAGES"); fi; \
-	for word in $$SET; do \
-	  if [ $${#settings[@]} -eq 0 ] || [[ $$word =~ ^[[:alnum:]_]+(\.[[:alnum:]_]+)+= ]]; then settings+=("--set=$$word"); \
-	  else settings[-1]+=" $$word"; fi; done; \
-	bin/trap-manage run --dataset="$$DATASET" --config="$$CONFIG" "$${settings[@]}" -- "$${images[@]}"
+	$(call RUN_IMAGES)
+
+cluster: setup ## start Airflow with CeleryExecutor and its workers on this machine; see include/configs/cluster.toml
+	@bin/trap-manage cluster start
+
+cluster-run: setup ## as run, by the workers of the cluster
+	$(call RUN_IMAGES,--cluster)
+
+cluster-stop: ## end the processes that make cluster has started
+	@bin/trap-manage cluster stop
 
 test-fast: .venv/.ready-dev ## the quick tests, under a minute, without servers
 	@$(TESTS) -m "not slow and not long and not postgres"
@@ -91,7 +104,7 @@ bench: .venv/.ready ## time and memory; one JSON line a benchmark
 	@$(RUN) benchmarks.bench_finders --images 4 --speed 512,1024,2048
 	@$(RUN) benchmarks.bench_forced_fits --images 10
 
-services: ## start what tests need and this machine lacks (PostgreSQL)
+services: ## start what tests and the cluster need and this machine lacks (PostgreSQL, RabbitMQ, Redis)
 	@bash tests/services.sh
 
 pins: ## resolve requirements*.in anew

@@ -18,7 +18,15 @@ from trap_ops.operators.publish import PublishOperator
 from trap_ops.operators.register_images import RegisterImagesOperator
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-CONFIGURATIONS = sorted(path.stem for path in (CHECKOUT / "include" / "configs").glob("*.toml"))
+CONFIGURATIONS = sorted(
+    path.stem
+    for path in (CHECKOUT / "include" / "configs").glob("*.toml")
+    if path.stem != "cluster"
+)
+
+# Queues of the CeleryExecutor: work on pixels, which takes cores and memory, and all else. Other
+# executors know no queues.
+PIXELS, DATABASE = "pixels", "database"
 
 DOC = """
 # From images to transient candidates
@@ -90,6 +98,7 @@ with DAG(
     doc_md=DOC,
     tags=["trap"],
     default_args={
+        "queue": DATABASE,
         # Only what can pass by itself is retried; everything else fails at once.
         "retries": 4,
         "retry_delay": timedelta(seconds=15),
@@ -167,6 +176,7 @@ with DAG(
     measure = MeasureQualityOperator.partial(
         task_id="measure_quality",
         doc_md=RED["measure_quality"],
+        queue=PIXELS,
         map_index_template="{{ batch_name }}",
     ).expand(image_ids=register.output)
     judge = JudgeQualityOperator(
@@ -175,13 +185,17 @@ with DAG(
     extract = ExtractSourcesOperator.partial(
         task_id="extract_sources",
         doc_md=RED["extract_sources"],
+        queue=PIXELS,
         map_index_template="{{ batch_name }}",
     ).expand(image_ids=judge.output)
     associate = AssociateOperator(
         task_id="associate", doc_md=RED["associate"], trigger_rule=after_mapped
     )
     fit = FitForcedOperator.partial(
-        task_id="fit_forced", doc_md=RED["fit_forced"], map_index_template="{{ batch_name }}"
+        task_id="fit_forced",
+        doc_md=RED["fit_forced"],
+        queue=PIXELS,
+        map_index_template="{{ batch_name }}",
     ).expand(image_ids=associate.output)
     variability = MeasureVariabilityOperator(
         task_id="measure_variability",

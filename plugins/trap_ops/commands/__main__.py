@@ -31,6 +31,8 @@ VERBS = (
     "deldataset",
     "initdb",
     "simulate",
+    "cluster",
+    "celery",
     "env",
     "airflow",
 )
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Only the verb that is wanted is loaded: all of them take a second.
     wanted = words[:1] if words and words[0] in VERBS else VERBS
     modules = [import_module(f"trap_ops.commands.{_MODULES.get(verb, verb)}") for verb in wanted]
-    if words[:1] == ["airflow"]:
+    if words[:1] in (["airflow"], ["celery"]):
         # Everything after the verb is Airflow's, options too.
         airflow_status: int = modules[0].run(words[1:])
         return airflow_status

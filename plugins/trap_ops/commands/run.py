@@ -62,6 +62,9 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
     )
     parser.add_argument("--truth", type=Path, help="truth.json of a simulated series to compare")
     parser.add_argument("--verbose", action="store_true", help="show Airflow's own output")
+    parser.add_argument(
+        "--cluster", action="store_true", help="let the workers of `make cluster` do it, and wait"
+    )
     parser.set_defaults(run=run)
 
 
@@ -82,6 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
     store = Store(store_url())
     console = make_console()
     give_up_failed(console, store, arguments.dataset)
+    if arguments.cluster:
+        from trap_ops.commands.cluster_run import run_on_cluster
+
+        return run_on_cluster(console, store, conf, truth)
     return run_dag(console, store, conf, truth, verbose=arguments.verbose)
 
 
@@ -119,7 +126,7 @@ def run_dag(
     progress = Progress(console, store)
     try:
         finished = run_airflow(
-            ["dags", "test", DAG, "-c", json.dumps(conf, default=_iso)],
+            ["dags", "test", DAG, "-c", conf_text(conf)],
             log=log,
             watch=None if verbose else progress.show,
         )
@@ -134,6 +141,11 @@ def run_dag(
         return 1
     print_summary(console, store, finished.tasks[-1].run, truth)
     return 0
+
+
+def conf_text(conf: Mapping[str, Any]) -> str:
+    """Parameters of the DAG as JSON."""
+    return json.dumps(conf, default=_iso)
 
 
 def _iso(value: date | time_of_day) -> str:

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from trap_ops.config.cluster import CLUSTER_FILE
 from trap_ops.config.model import NOT_PART_OF_DATASET, SITE_ONLY, Configuration
 from trap_ops.errors import ConfigError
 
@@ -22,8 +23,8 @@ _OVERRIDES = "parameters of this run"
 
 
 def configuration_names(directory: Path) -> list[str]:
-    """Names of the configurations in a directory: its ``*.toml`` files without their ending."""
-    return sorted(path.stem for path in directory.glob("*.toml"))
+    """Names of the configurations of runs in a directory: its ``*.toml`` files without ending."""
+    return sorted(path.stem for path in directory.glob("*.toml") if path.name != CLUSTER_FILE)
 
 
 def load_configuration(

@@ -210,6 +210,12 @@ def report_of(connection: Connection, run_id: int) -> str | None:
     return connection.execute(select(run.c.report).where(run.c.id == run_id)).scalar()
 
 
+def failure_of(connection: Connection, run_key: str) -> str:
+    """Why a run has failed; empty if it has not, or is not planned."""
+    query = select(run.c.message).where(run.c.run_key == run_key)
+    return connection.execute(query).scalar() or ""
+
+
 def latest_run(connection: Connection, dataset_id: int) -> str:
     """Key of the latest run of a dataset.
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sqlalchemy import text
-from tests.conftest import new_store
 
+from conftest import new_store
 from trap_ops.store.database import Store
 from trap_ops.store.rows import insert_rows
 from trap_ops.store.schema import rejectreason

@@ -1,0 +1,142 @@
+"""The variables that make this checkout's Airflow one of a cluster: executor, broker, database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from trap_ops.commands.environment import CONFIGURATIONS, variables
+from trap_ops.config.cluster import (
+    BROKER_VARIABLE,
+    CLUSTER_FILE,
+    DATABASE_VARIABLE,
+    FILE_VARIABLE,
+    ClusterConfig,
+    load_cluster,
+)
+from trap_ops.errors import ConfigError
+
+# How long a server may take to answer whether it is there.
+_PATIENCE_S = 5.0
+
+
+def cluster_settings(environ: Mapping[str, str] = os.environ) -> ClusterConfig:
+    """What cluster.toml and the environment say.
+
+    Raises
+    ------
+    ConfigError
+        If that cannot be used.
+    """
+    return load_cluster(cluster_file(environ), environ)
+
+
+def cluster_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """The file with the settings of the cluster: TRAP_CLUSTER, else that of this checkout."""
+    named = environ.get(FILE_VARIABLE)
+    return Path(named).expanduser().absolute() if named else CONFIGURATIONS / CLUSTER_FILE
+
+
+def cluster_variables(
+    cluster: ClusterConfig, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """What to set so that plain ``airflow`` is one of the cluster.
+
+    A variable that is set already is kept, except those that cluster.toml or the project decide.
+    """
+    database = (
+        make_url(cluster.database.url)
+        .set(drivername="postgresql+psycopg2")
+        .render_as_string(hide_password=False)
+    )
+    base = f"http://{cluster.server.host}:{cluster.server.port}"
+    fixed = {
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
+        "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database}",
+        "AIRFLOW__CELERY__BROKER_URL": cluster.broker.url,
+        "AIRFLOW__API__HOST": cluster.server.host,
+        "AIRFLOW__API__PORT": str(cluster.server.port),
+        "AIRFLOW__API__BASE_URL": base,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{base}/execution/",
+    }
+    defaults = {
+        # A worker that is gone is noticed after this many seconds; the default is 300.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+    }
+    return (
+        variables(environ)
+        | fixed
+        | {key: environ.get(key, value) for key, value in defaults.items()}
+    )
+
+
+def masked(url: str) -> str:
+    """An address without its password."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    return url.replace(f":{parts.password}@", ":***@", 1)
+
+
+def check_broker(url: str) -> None:
+    """See that there is a broker.
+
+    Raises
+    ------
+    ConfigError
+        If it does not answer, or refuses; the message has its address without the password.
+    """
+    from kombu import Connection
+
+    try:
+        with Connection(url, connect_timeout=_PATIENCE_S) as connection:
+            connection.ensure_connection(max_retries=1, timeout=_PATIENCE_S, interval_start=0.1)
+            connection.default_channel.close()
+    except Exception as error:  # noqa: BLE001 - transports' own errors have no base in common
+        reason = str(error).strip().splitlines()
+        msg = (
+            f"the broker {masked(url)} cannot be used "
+            f"({reason[0] if reason else type(error).__name__}); check that RabbitMQ or Redis "
+            f"runs there, that user, password and vhost are right, and broker.url in "
+            f"{cluster_file()} or {BROKER_VARIABLE}"
+        )
+        raise ConfigError(msg) from None
+
+
+def ensure_database(cluster: ClusterConfig) -> None:
+    """Make Airflow's own database if its server has none of that name.
+
+    Raises
+    ------
+    ConfigError
+        If the server does not answer, or refuses.
+    """
+    url = make_url(cluster.database.url).set(drivername="postgresql+psycopg2")
+    maintenance = create_engine(
+        url.set(database="postgres"),
+        isolation_level="AUTOCOMMIT",
+        connect_args={"connect_timeout": int(_PATIENCE_S)},
+    )
+    try:
+        with maintenance.connect() as connection:
+            query = text("SELECT count(*) FROM pg_database WHERE datname = :name")
+            if not connection.execute(query, {"name": url.database}).scalar_one():
+                quoted = maintenance.dialect.identifier_preparer.quote(str(url.database))
+                connection.execute(text(f"CREATE DATABASE {quoted}"))
+    except (OperationalError, ArgumentError) as error:
+        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        msg = (
+            f"Airflow's database {url.render_as_string()} cannot be used ({reason}); check that "
+            f"PostgreSQL runs there, and database.url in {cluster_file()} or "
+            f"{DATABASE_VARIABLE}"
+        )
+        raise ConfigError(msg) from None
+    finally:
+        maintenance.dispose()

@@ -1,0 +1,116 @@
+"""What a cluster's processes and ``trap-manage celery`` are given."""
+
+from __future__ import annotations
+
+import shlex
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+
+from trap_ops.commands import cluster_processes
+from trap_ops.commands.celery import with_queues
+from trap_ops.commands.cluster_environment import check_broker, cluster_variables, masked
+from trap_ops.config.cluster import ClusterConfig, load_cluster
+from trap_ops.errors import ConfigError
+
+FILE = Path(__file__).resolve().parents[3] / "include" / "configs" / "cluster.toml"
+
+
+@pytest.fixture
+def cluster() -> ClusterConfig:
+    return load_cluster(FILE, {})
+
+
+def test_airflow_gets_executor_broker_and_database(cluster: ClusterConfig) -> None:
+    made = cluster_variables(cluster, {"PATH": "/bin"})
+    assert made["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert made["AIRFLOW__CELERY__BROKER_URL"] == cluster.broker.url
+    database = "postgresql+psycopg2://postgres@127.0.0.1:5432/trap_airflow"
+    assert made["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == database
+    assert made["AIRFLOW__CELERY__RESULT_BACKEND"] == f"db+{database}"
+    assert made["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8080/execution/"
+    assert made["AIRFLOW__CORE__DAGS_FOLDER"].endswith("/dags")
+
+
+def test_what_a_site_has_set_is_kept(cluster: ClusterConfig) -> None:
+    name = "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"
+    assert cluster_variables(cluster, {"PATH": "/bin"})[name] == "60"
+    assert cluster_variables(cluster, {"PATH": "/bin", name: "90"})[name] == "90"
+
+
+@pytest.mark.parametrize(
+    ("words", "queues"),
+    [
+        ("worker", "pixels,database,default"),
+        ("worker -c 4", "pixels,database,default"),
+        ("worker -q mine", None),
+        ("worker --queues=mine", None),
+        ("worker --queues mine", None),
+        ("worker --help", None),
+        ("flower", None),
+        ("", None),
+    ],
+)
+def test_a_worker_serves_all_queues_unless_told_otherwise(
+    cluster: ClusterConfig, words: str, queues: str | None
+) -> None:
+    given = shlex.split(words)
+    made = with_queues(given, cluster)
+    if queues is None:
+        assert made == given
+    else:
+        assert made == ["worker", f"--queues={queues}", *given[1:]]
+
+
+def test_each_process_is_one_program_of_the_supervisor(
+    cluster: ClusterConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRAP_VAR", str(tmp_path))
+    cluster_processes.directory().mkdir()
+    cluster_processes._configuration(cluster)
+    read = RawConfigParser()
+    read.read(cluster_processes.directory() / "supervisord.conf")
+    programs = {name.split(":")[1]: read[name] for name in read if name.startswith("program:")}
+    assert set(programs) == {
+        "api-server", "scheduler", "dag-processor", "triggerer", "worker-pixels", "worker-database"
+    }  # fmt: skip
+    assert {program["autorestart"] for program in programs.values()} == {"true"}
+    # One log server on a machine; a pid file for each worker.
+    words = {name: shlex.split(program["command"]) for name, program in programs.items()}
+    serving = [name for name in words if "--skip-serve-logs" not in words[name]]
+    assert [name for name in serving if name.startswith("worker")] == ["worker-pixels"]
+    pids = {word for each in words.values() for word in each if word.startswith("--pid=")}
+    assert len(pids) == 2
+    assert "--celery-hostname=pixels@%%h" in words["worker-pixels"], "a % is written twice"
+
+
+def test_nothing_runs_where_nothing_was_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRAP_VAR", str(tmp_path))
+    assert cluster_processes.running() is None
+    assert not cluster_processes.stop()
+    cluster_processes.directory().mkdir()
+    # Another process has the number by now.
+    (cluster_processes.directory() / "supervisord.pid").write_text("1\n")
+    assert cluster_processes.running() is None
+    assert not cluster_processes.stop()
+
+
+def test_a_password_is_masked() -> None:
+    assert masked("amqp://guest:se%40cret@h:5672//") == "amqp://guest:***@h:5672//"
+    assert masked("redis://:secret@h:6379/0") == "redis://:***@h:6379/0"
+    assert masked("redis://h:6379/0") == "redis://h:6379/0"
+
+
+@pytest.mark.parametrize("url", ["amqp://me:secret@127.0.0.1:1//", "redis://:secret@127.0.0.1:1/0"])
+def test_a_broker_that_is_away_is_told_in_one_sentence(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_broker(url)
+    said = caught.value.message
+    assert masked(url) in said
+    assert "Connection refused" in said
+    assert "TRAP_BROKER" in said
+    assert "secret" not in said
+    assert "\n" not in said
