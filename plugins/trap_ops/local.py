@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from trap_ops.store.database import Store
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONFIGURATIONS = CHECKOUT / "include" / "configs"
+
+_RUNS_BETWEEN_COLLECTIONS = 20
+_begun = count(1)
 
 MappedStage = Callable[[StageContext, Sequence[int], str], StageReport]
 
@@ -97,6 +101,10 @@ def run(
         remove_monitors=tuple(remove_monitors),
     )
     # The packages' own objects live on anyway: without them, looking for garbage costs a fifth.
+    # What earlier runs in this process have left must not live on with them, but to look for that
+    # takes as long as a third of a short run.
+    if next(_begun) % _RUNS_BETWEEN_COLLECTIONS == 0:
+        gc.collect()
     gc.freeze()
     try:
         record, report = register_images(store, request, configurations, output_dir, access=access)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -373,3 +374,14 @@ def test_never_more_batches_than_airflow_maps() -> None:
     batches = cut_into_batches(list(range(100_000)), 4, 25)
     assert len(batches) == 1000
     assert max(map(len, batches)) - min(map(len, batches)) <= 1
+
+
+@pytest.mark.slow
+def test_many_runs_in_one_process_leave_nothing_behind(tmp_path: Path, easy: list[Path]) -> None:
+    """Not for long, that is: each leaves some thousand objects that only the collector frees."""
+    left = []
+    for _ in range(42):
+        url = f"sqlite:///{tmp_path}/results.db"
+        local.run(easy[:1], "series", store_url=url, overrides=SMALL, output_dir=tmp_path)
+        left.append(len(gc.get_objects()))
+    assert min(left[21:]) < 1.05 * min(left[:21])
