@@ -21,7 +21,7 @@ CONFIG ?= auto
 SET ?=
 DEMO := var/demo/images
 
-.PHONY: help setup demo run cluster cluster-run cluster-stop test test-fast test-long lint format docs bench pins services clean
+.PHONY: help setup demo run cluster cluster-run cluster-stop compose-env test test-fast test-long lint format docs bench pins services clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -71,6 +71,9 @@ cluster: setup ## start Airflow with CeleryExecutor and its workers on this mach
 
 cluster-run: setup ## as run, by the workers of the cluster
 	$(call RUN_IMAGES,--cluster)
+
+compose-env: setup ## write random passwords for docker-compose.yaml into .env
+	@bin/trap-manage compose-env
 
 cluster-stop: ## end the processes that make cluster has started
 	@bin/trap-manage cluster stop

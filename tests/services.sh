@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Start the servers that tests and `make cluster` need, if they are not running, on 127.0.0.1:
-# PostgreSQL (5432), RabbitMQ (5672), Redis (6379).
+# PostgreSQL (5432), RabbitMQ (5672), Redis (6379). And install docker-compose.
 set -euo pipefail
 
 running() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -18,6 +18,9 @@ await() {
   running "$2" || { echo "$1 does not answer on 127.0.0.1:$2" >&2; exit 1; }
   echo "$1 started on 127.0.0.1:$2"
 }
+
+# No server, but what checks docker-compose.yaml; it needs no engine for that.
+command -v docker-compose >/dev/null || install_package docker-compose
 
 if running 5432; then
   echo "PostgreSQL runs on 127.0.0.1:5432"

@@ -227,6 +227,14 @@ def test_what_ends_is_started_again(cluster: Cluster) -> None:
     assert any("scheduler               RUNNING" in shown() for _ in range(20))
 
 
+def test_health_checks_find_what_works_and_what_does_not(cluster: Cluster) -> None:
+    for process in ("api-server", "scheduler", "dag-processor", "triggerer", "worker"):
+        made = cluster.run("cluster", "healthy", process)
+        assert (made.returncode, made.stdout) == (0, "healthy\n"), process
+    away = cluster.run("cluster", "healthy", "worker", TRAP_BROKER="redis://127.0.0.1:1/0")
+    assert away.returncode == 1
+
+
 def test_celery_asks_the_workers(cluster: Cluster) -> None:
     made = cluster.run("celery", "list-workers", "--output", "plain")
     assert made.returncode == 0, made.stdout + made.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from trap_ops.config.load import configuration_names
 from with_airflow.conftest import ROOT, Checkout, python
 
 TASKS = [
@@ -101,7 +102,7 @@ def test_every_task_says_what_to_do_when_it_is_red(dag: dict) -> None:
 
 
 def test_form_offers_every_configuration(dag: dict) -> None:
-    files = sorted(path.stem for path in (ROOT / "include" / "configs").glob("*.toml"))
+    files = configuration_names(ROOT / "include" / "configs")
     assert dag["schemas"]["configuration"]["enum"] == ["auto", *files]
     assert set(dag["schemas"]) == {
         "images", "dataset", "configuration", "overrides", "monitor", "withdraw",

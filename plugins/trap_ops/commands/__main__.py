@@ -33,11 +33,14 @@ VERBS = (
     "simulate",
     "cluster",
     "celery",
+    "compose-env",
     "env",
     "airflow",
 )
 # Modules of this package have the names of their verbs, unless these say too little or are taken.
-_MODULES = {"inspect": "inspect_images", "find": "find_sources"}
+_MODULES = {
+    "inspect": "inspect_images", "find": "find_sources", "compose-env": "compose_env"
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,8 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     modules = [import_module(f"trap_ops.commands.{_MODULES.get(verb, verb)}") for verb in wanted]
     if words[:1] in (["airflow"], ["celery"]):
         # Everything after the verb is Airflow's, options too.
-        airflow_status: int = modules[0].run(words[1:])
-        return airflow_status
+        return int(modules[0].run(words[1:]))
+    if words[:2] == ["cluster", "airflow"]:
+        return int(modules[0].run_airflow(words[2:]))
     parser = argparse.ArgumentParser(
         prog="trap-manage",
         description="Run the transients pipeline and look after its results.",

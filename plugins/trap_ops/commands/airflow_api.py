@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +11,25 @@ from typing import Any
 
 import httpx
 
+from trap_ops.commands.environment import var_dir
+from trap_ops.config.cluster import ClusterConfig
 from trap_ops.errors import ConfigError
 
 _TIMEOUT_S = 30.0
 # A server that is started again answers nothing meanwhile.
 _PATIENCE_S = 60.0
+
+
+def password_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where Airflow's simple auth manager has its passwords."""
+    named = environ.get("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE")
+    generated = var_dir(environ) / "airflow" / "simple_auth_manager_passwords.json.generated"
+    return Path(named) if named else generated
+
+
+def airflow_server(cluster: ClusterConfig) -> AirflowServer:
+    """The server of a cluster."""
+    return AirflowServer(cluster.server.address, password_file())
 
 
 class AirflowServer:
@@ -24,13 +39,13 @@ class AirflowServer:
     ----------
     url : str
         Of the server.
-    home : Path
-        AIRFLOW_HOME, with the passwords of the simple auth manager.
+    passwords : Path
+        Those of the simple auth manager, by user.
     """
 
-    def __init__(self, url: str, home: Path) -> None:
+    def __init__(self, url: str, passwords: Path) -> None:
         self.url = url
-        self._passwords = home / "simple_auth_manager_passwords.json.generated"
+        self._passwords = passwords
         self._token = ""
 
     def health(self) -> dict[str, str]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from trap_ops.commands.cluster_environment import (
-    check_broker,
-    cluster_settings,
-    cluster_variables,
-)
-from trap_ops.commands.environment import AIRFLOW_COMMAND
+from trap_ops.commands.cluster import run_airflow
+from trap_ops.commands.cluster_environment import check_broker, cluster_settings
 from trap_ops.config.cluster import ClusterConfig
 from trap_ops.errors import TrapError
 
@@ -32,14 +27,12 @@ def run(words: list[str]) -> int:
     """Replace this process by ``airflow celery``."""
     try:
         cluster = cluster_settings()
-        environment = {**os.environ, **cluster_variables(cluster)}
         if words and not _HELP & set(words):
             check_broker(cluster.broker.url)
     except TrapError as error:
         print(f"trap-manage: {error.message}", file=sys.stderr)
         return 1
-    command = [*AIRFLOW_COMMAND, "celery", *with_queues(words, cluster)]
-    return os.execve(command[0], command, environment)  # noqa: S606 - no shell wanted
+    return run_airflow(["celery", *with_queues(words, cluster)])
 
 
 def with_queues(words: Sequence[str], cluster: ClusterConfig) -> list[str]:

@@ -17,9 +17,9 @@ def _app(broker_url: str) -> Any:  # noqa: ANN401 - Celery has no types
 
 
 def ping(broker_url: str) -> set[str]:
-    """Names of the workers that answer: what stands before the @ of their hosts."""
+    """Names of the workers that answer, as ``name@host``."""
     try:
         answers = _app(broker_url).control.ping(timeout=_PATIENCE_S)
     except Exception:  # noqa: BLE001 - each transport has errors of its own
         return set()
-    return {name.split("@")[0] for answer in answers for name in answer}
+    return {name for answer in answers for name in answer}

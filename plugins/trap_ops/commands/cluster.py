@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import socket
 import subprocess
+import sys
 import time
 from typing import Any
 
 from trap_ops.commands import cluster_processes
-from trap_ops.commands.airflow_api import AirflowServer
+from trap_ops.commands.airflow_api import airflow_server, password_file
 from trap_ops.commands.celery_workers import ping
 from trap_ops.commands.cluster_environment import (
     check_broker,
@@ -18,14 +21,24 @@ from trap_ops.commands.cluster_environment import (
     ensure_database,
     masked,
 )
-from trap_ops.commands.environment import AIRFLOW_COMMAND, var_dir
+from trap_ops.commands.environment import AIRFLOW_COMMAND, store_url
 from trap_ops.config.cluster import ClusterConfig
 from trap_ops.errors import ConfigError, TrapError
+from trap_ops.store.database import Store
 
 DAG = "trap_batch"
 # From nothing, on a machine that is busy.
 _START_S = 240.0
 _PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+# And what the server says of each process.
+_PROCESSES = {
+    "api-server": "metadatabase",
+    "scheduler": "scheduler",
+    "dag-processor": "dag_processor",
+    "triggerer": "triggerer",
+}
+WORKER = "worker"
+_PASSWORD = "TRAP_ADMIN_PASSWORD"  # noqa: S105 - the name of a variable
 
 
 def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
@@ -42,8 +55,14 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
         ("start", start, "start all processes, and wait until they work"),
         ("stop", stop, "end them; workers finish their tasks, for two minutes at most"),
         ("status", status, "say what runs"),
+        ("init", init, "make the databases and their tables; TRAP_ADMIN_PASSWORD is for the pages"),
     ):
         below.add_parser(name, help=text, description=text).set_defaults(run=function)
+    below.add_parser("airflow", help="airflow, as a process of the cluster")
+    text = "whether a process of the cluster does its work; for health checks"
+    healthy = below.add_parser("healthy", help=text, description=text)
+    healthy.add_argument("process", choices=[*_PROCESSES, WORKER])
+    healthy.set_defaults(run=check_health)
 
 
 def start(_arguments: argparse.Namespace) -> int:
@@ -51,9 +70,8 @@ def start(_arguments: argparse.Namespace) -> int:
     cluster = cluster_settings()
     environment = {**os.environ, **cluster_variables(cluster)}
     check_broker(cluster.broker.url)
-    ensure_database(cluster)
     print(f"Broker {masked(cluster.broker.url)}; preparing Airflow's database ...", flush=True)
-    _migrate(environment)
+    _prepare(cluster, environment)
     cluster_processes.start(cluster, environment)
     try:
         _wait(cluster)
@@ -61,11 +79,52 @@ def start(_arguments: argparse.Namespace) -> int:
         cluster_processes.stop()
         raise
     print(
-        f"The cluster works: {_server(cluster).url} (password of user admin: "
-        f"{var_dir()}/airflow/simple_auth_manager_passwords.json.generated)\n"
+        f"The cluster works: {cluster.server.address} (password of user admin: {password_file()})\n"
         f"Logs: {cluster_processes.directory()}/*.log; `make cluster-stop` ends it"
     )
     return 0
+
+
+def init(_arguments: argparse.Namespace) -> int:
+    """Make what the processes of a cluster need, each of which starts by itself."""
+    cluster = cluster_settings()
+    environment = {**os.environ, **cluster_variables(cluster)}
+    _prepare(cluster, environment)
+    store = Store(store_url())
+    store.make_directory()
+    store.upgrade()
+    if password := os.environ.get(_PASSWORD):
+        path = password_file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Nobody may read it meanwhile.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump({"admin": password}, file)
+    print(f"Ready: {masked(cluster.database.url)}, {store.safe_url}")
+    return 0
+
+
+def run_airflow(words: list[str]) -> int:
+    """Replace this process by Airflow, with the variables of the cluster."""
+    try:
+        environment = {**os.environ, **cluster_variables(cluster_settings())}
+    except TrapError as error:
+        print(f"trap-manage: {error.message}", file=sys.stderr)
+        return 1
+    command = [*AIRFLOW_COMMAND, *words]
+    return os.execve(command[0], command, environment)  # noqa: S606 - no shell wanted
+
+
+def check_health(arguments: argparse.Namespace) -> int:
+    """Say whether a process works; the exit status is 1 if it does not."""
+    cluster = cluster_settings()
+    if arguments.process == WORKER:
+        host = f"@{socket.gethostname()}"
+        well = any(name.endswith(host) for name in ping(cluster.broker.url))
+    else:
+        part = _PROCESSES[arguments.process]
+        well = airflow_server(cluster).health().get(part) == "healthy"
+    print("healthy" if well else "not healthy")
+    return 0 if well else 1
 
 
 def stop(_arguments: argparse.Namespace) -> int:
@@ -84,18 +143,14 @@ def status(_arguments: argparse.Namespace) -> int:
     states = cluster_processes.states()
     for name in cluster_processes.commands(cluster):
         print(f"{name:<24}{states.get(name, 'not started')}")
-    health = _server(cluster).health()
+    health = airflow_server(cluster).health()
     print(f"{'Airflow':<24}" + (", ".join(f"{k} {v}" for k, v in health.items()) or "is away"))
     well = all(state.startswith("RUNNING") for state in states.values())
     return 0 if well and _healthy(health) else 1
 
 
-def _server(cluster: ClusterConfig) -> AirflowServer:
-    url = f"http://{cluster.server.host}:{cluster.server.port}"
-    return AirflowServer(url, var_dir() / "airflow")
-
-
-def _migrate(environment: dict[str, str]) -> None:
+def _prepare(cluster: ClusterConfig, environment: dict[str, str]) -> None:
+    ensure_database(cluster)
     made = subprocess.run(
         [*AIRFLOW_COMMAND, "db", "migrate"],
         env=environment,
@@ -114,14 +169,14 @@ def _healthy(health: dict[str, str]) -> bool:
 
 def _wait(cluster: ClusterConfig) -> None:
     """Wait until the server, the scheduler and all workers answer, and the DAG is known."""
-    server, end = _server(cluster), time.monotonic() + _START_S
+    server, end = airflow_server(cluster), time.monotonic() + _START_S
     names = {worker.name for worker in cluster.workers}
     missing = "the server"
     while time.monotonic() < end:
         health = server.health()
         if not _healthy(health):
             missing = ", ".join(p for p in _PARTS if health.get(p) != "healthy")
-        elif absent := names - ping(cluster.broker.url):
+        elif absent := names - {name.split("@")[0] for name in ping(cluster.broker.url)}:
             missing = f"workers {', '.join(sorted(absent))}"
         elif not server.knows(DAG):
             missing = f"DAG {DAG}"

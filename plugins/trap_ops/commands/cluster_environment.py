@@ -55,7 +55,6 @@ def cluster_variables(
         .set(drivername="postgresql+psycopg2")
         .render_as_string(hide_password=False)
     )
-    base = f"http://{cluster.server.host}:{cluster.server.port}"
     fixed = {
         "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
@@ -63,8 +62,8 @@ def cluster_variables(
         "AIRFLOW__CELERY__BROKER_URL": cluster.broker.url,
         "AIRFLOW__API__HOST": cluster.server.host,
         "AIRFLOW__API__PORT": str(cluster.server.port),
-        "AIRFLOW__API__BASE_URL": base,
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{base}/execution/",
+        "AIRFLOW__API__BASE_URL": cluster.server.address,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{cluster.server.address}/execution/",
     }
     defaults = {
         # A worker that is gone is noticed after this many seconds; the default is 300.

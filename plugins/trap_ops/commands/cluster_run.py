@@ -11,10 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
-from trap_ops.commands.airflow_api import AirflowServer
+from trap_ops.commands.airflow_api import AirflowServer, airflow_server
 from trap_ops.commands.airflow_process import TaskResult
 from trap_ops.commands.cluster_environment import cluster_settings
-from trap_ops.commands.environment import var_dir
 from trap_ops.commands.run import DAG, Progress, conf_text
 from trap_ops.commands.summary import Truth, print_summary
 from trap_ops.errors import TrapError
@@ -29,9 +28,8 @@ def run_on_cluster(
     console: Console, store: Store, conf: Mapping[str, Any], truth: Truth | None
 ) -> int:
     """Trigger the DAG on the cluster, show its progress and what it found; return exit status."""
-    cluster = cluster_settings()
-    url = f"http://{cluster.server.host}:{cluster.server.port}"
-    server = AirflowServer(url, var_dir() / "airflow")
+    server = airflow_server(cluster_settings())
+    url = server.url
     run_id = f"cluster__{datetime.now(UTC).isoformat()}"
     console.print(f"Dataset {conf['dataset']!r}: results in {store.safe_url}", highlight=False)
     server.trigger(DAG, run_id, json.loads(conf_text(conf)))

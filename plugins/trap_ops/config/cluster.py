@@ -34,10 +34,19 @@ class DatabaseConfig(Section):
 
 
 class ServerConfig(Section):
-    """The server of Airflow's pages and of the interface that tasks use."""
+    """The server of Airflow's pages and of the interface that tasks use.
+
+    It listens at host and port; ``url`` is where others reach it, if that is elsewhere.
+    """
 
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8080, ge=1, le=65535)
+    url: str = Field("", pattern=r"^$|^https?://[^/]+$")
+
+    @property
+    def address(self) -> str:
+        """Where others reach it."""
+        return self.url or f"http://{self.host}:{self.port}"
 
 
 class WorkerConfig(Section):
@@ -110,7 +119,7 @@ def _said(kind: str, message: str) -> str:
         return (
             "is not of the form that is wanted: amqp://user:password@host:5672/vhost or "
             "redis://:password@host:6379/0 for the broker, "
-            "postgresql://user:password@host:5432/name for the database, letters, digits, "
-            "'-' and '_' for names"
+            "postgresql://user:password@host:5432/name for the database, http://host:8080 for "
+            "the server, letters, digits, '-' and '_' for names"
         )
     return message[:1].lower() + message[1:]
