@@ -30,7 +30,9 @@ else
   # The tests log in as postgres without a password, from this machine only.
   as_root sed -i -E 's/^(host\s+all\s+all\s+(127\.0\.0\.1\/32|::1\/128)\s+)\S+/\1trust/' \
     "/etc/postgresql/$version/main/pg_hba.conf"
-  as_root pg_ctlcluster --skip-systemctl-redirect "$version" main start
+  # Where services are managed the package has started it, with the file as it was.
+  if running 5432; then as_root pg_ctlcluster --skip-systemctl-redirect "$version" main reload
+  else as_root pg_ctlcluster --skip-systemctl-redirect "$version" main start; fi
   await PostgreSQL 5432
 fi
 
@@ -39,7 +41,7 @@ if running 5672; then
 else
   command -v rabbitmq-server >/dev/null || [ -x /usr/sbin/rabbitmq-server ] || install_package rabbitmq-server
   # Of this machine only; without a file of its own it listens everywhere.
-  as_root env RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 ERL_EPMD_ADDRESS=127.0.0.1 \
+  running 5672 || as_root env RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 ERL_EPMD_ADDRESS=127.0.0.1 \
     /usr/sbin/rabbitmq-server -detached
   await RabbitMQ 5672
 fi
@@ -49,7 +51,7 @@ if running 6379; then
 else
   command -v redis-server >/dev/null || install_package redis-server
   # Its queues survive a restart.
-  as_root redis-server --bind 127.0.0.1 --port 6379 --daemonize yes --appendonly yes \
+  running 6379 || as_root redis-server --bind 127.0.0.1 --port 6379 --daemonize yes --appendonly yes \
     --dir /var/lib/redis
   await Redis 6379
 fi

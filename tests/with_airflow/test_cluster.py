@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
 from conftest import POSTGRES, _postgres_or_skip, postgres_database
 from stages.conftest import checksum
 from trap_ops import local
 from trap_ops.commands.cluster_environment import check_broker
 from trap_ops.errors import ConfigError
+from trap_ops.stages.fingerprint import fingerprint
 from trap_ops.store.database import Store
+from trap_ops.store.schema import dataset as dataset_table
+from trap_ops.store.schema import run as run_table
+from trap_ops.store.schema import stagerun
 from with_airflow.conftest import SMALL, Checkout
 from with_airflow.test_standalone import free_port
 
@@ -28,6 +36,9 @@ pytestmark = pytest.mark.postgres
 RABBITMQ = os.environ.get("TRAP_TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672")
 REDIS = os.environ.get("TRAP_TEST_REDIS", "redis://127.0.0.1:6379")
 SETTINGS = [f"--set={s}.{k}={v}" for s, section in SMALL.items() for k, v in section.items()]
+# What the broker is matters to what waits in it; all else is tried with one.
+WITH_BOTH = pytest.mark.parametrize("cluster", ["rabbitmq", "redis"], indirect=True)
+WITH_RABBITMQ = pytest.mark.parametrize("cluster", ["rabbitmq"], indirect=True)
 FILE = """
 [broker]
 url = "amqp://replaced"
@@ -114,8 +125,9 @@ class Cluster:
     variables: dict[str, str]
 
     def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        timeout = float(more.pop("TIMEOUT", 280))
         environment = {**self.variables, **more}
-        return self.checkout.run("trap-manage", *words, environment=environment, timeout=280)
+        return self.checkout.run("trap-manage", *words, environment=environment, timeout=timeout)
 
     @property
     def store(self) -> Store:
@@ -134,7 +146,7 @@ class Cluster:
         return found
 
 
-@pytest.fixture(scope="module", params=["rabbitmq", "redis"])
+@pytest.fixture(scope="module")
 def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
@@ -153,6 +165,9 @@ def cluster(
             "TRAP_CLUSTER": str(file), "TRAP_BROKER": url, "TRAP_AIRFLOW_DB": airflow,
             "TRAP_DB": results, "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+            # Nobody wants to wait a minute here.
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         }  # fmt: skip
         made = Cluster(Checkout(directory / "var", directory / "home"), variables)
         started = made.run("cluster", "start")
@@ -182,6 +197,7 @@ def in_one_process(images: list[Path], tmp_path_factory: pytest.TempPathFactory)
         store.close()
 
 
+@WITH_BOTH
 @pytest.mark.timeout(600)
 def test_workers_make_of_images_what_one_process_makes(
     cluster: Cluster, images: list[Path], in_one_process: str
@@ -195,6 +211,7 @@ def test_workers_make_of_images_what_one_process_makes(
         assert "succeeded in" in log, f"worker {worker} has done nothing"
 
 
+@WITH_RABBITMQ
 @pytest.mark.timeout(600)
 def test_a_run_that_fails_says_why(cluster: Cluster, images: list[Path]) -> None:
     words = ["run", "--cluster", str(images[0]), "--dataset", "wrong"]
@@ -203,6 +220,7 @@ def test_a_run_that_fails_says_why(cluster: Cluster, images: list[Path]) -> None
     assert "extraction.margin_px" in made.stderr
 
 
+@WITH_RABBITMQ
 def test_its_state_is_shown(cluster: Cluster) -> None:
     made = cluster.run("cluster", "status")
     assert made.returncode == 0, made.stdout + made.stderr
@@ -210,12 +228,14 @@ def test_its_state_is_shown(cluster: Cluster) -> None:
     assert "scheduler healthy" in made.stdout
 
 
+@WITH_RABBITMQ
 def test_a_second_one_is_refused(cluster: Cluster) -> None:
     made = cluster.run("cluster", "start")
     assert made.returncode == 1
     assert "runs already" in made.stderr
 
 
+@WITH_RABBITMQ
 def test_what_ends_is_started_again(cluster: Cluster) -> None:
     scheduler = next(p for p in cluster.processes() if p.cmdline()[-1:] == ["scheduler"])
     scheduler.kill()
@@ -227,6 +247,7 @@ def test_what_ends_is_started_again(cluster: Cluster) -> None:
     assert any("scheduler               RUNNING" in shown() for _ in range(20))
 
 
+@WITH_RABBITMQ
 def test_health_checks_find_what_works_and_what_does_not(cluster: Cluster) -> None:
     for process in ("api-server", "scheduler", "dag-processor", "triggerer", "worker"):
         made = cluster.run("cluster", "healthy", process)
@@ -235,6 +256,7 @@ def test_health_checks_find_what_works_and_what_does_not(cluster: Cluster) -> No
     assert away.returncode == 1
 
 
+@WITH_RABBITMQ
 def test_celery_asks_the_workers(cluster: Cluster) -> None:
     made = cluster.run("celery", "list-workers", "--output", "plain")
     assert made.returncode == 0, made.stdout + made.stderr
@@ -242,9 +264,88 @@ def test_celery_asks_the_workers(cluster: Cluster) -> None:
     assert "database@" in made.stdout
 
 
+@WITH_RABBITMQ
+def test_workers_say_what_they_are(cluster: Cluster) -> None:
+    made = cluster.run("workers", "--json")
+    assert made.returncode == 0, made.stdout + made.stderr
+    found = {worker["name"].split("@")[0]: worker for worker in json.loads(made.stdout)}
+    assert {name: worker["queues"] for name, worker in found.items()} == {
+        "pixels": ["pixels"], "database": ["database"]
+    }  # fmt: skip
+    assert [found[name]["concurrency"] for name in ("database", "pixels")] == [1, 2]
+    assert {worker["fingerprint"] for worker in found.values()} == {fingerprint()}
+    assert found["pixels"]["versions"]["numpy"]
+    shown = cluster.run("workers")
+    assert shown.returncode == 0
+    assert shown.stdout.count("as here") == 2
+
+
+@WITH_RABBITMQ
 def test_a_wrong_broker_is_one_sentence(cluster: Cluster) -> None:
     for words in (["cluster", "start"], ["celery", "worker"]):
         made = cluster.run(*words, TRAP_BROKER="amqp://me:hidden@127.0.0.1:1//")
         assert made.returncode == 1
         assert "the broker amqp://me:***@127.0.0.1:1// cannot be used" in made.stderr
         assert "hidden" not in made.stdout + made.stderr
+
+
+def begun(store: Store, dataset: str, stage: str) -> bool:
+    """Whether a stage of the run on a dataset has begun."""
+    with store.read() as connection:
+        query = select(stagerun.c.run).join(run_table, run_table.c.id == stagerun.c.run)
+        query = query.join(dataset_table, dataset_table.c.id == run_table.c.dataset)
+        query = query.where(dataset_table.c.description == dataset, stagerun.c.stage == stage)
+        return connection.execute(query.limit(1)).first() is not None
+
+
+def worker_process(cluster: Cluster, name: str) -> psutil.Process:
+    shown = cluster.run("cluster", "status").stdout
+    found = re.search(rf"^worker-{name} +RUNNING +pid (\d+)", shown, re.MULTILINE)
+    assert found, shown
+    return psutil.Process(int(found[1]))
+
+
+def kill_family(process: psutil.Process) -> None:
+    """Kill a process and all that it has started, at once."""
+    family = [process, *process.children(recursive=True)]
+    assert len(family) > 1, "it has children for tasks"
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+
+
+@WITH_BOTH
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("stage", "worker"),
+    [
+        ("measure_quality", "pixels"),
+        ("extract_sources", "pixels"),
+        ("associate", "database"),
+        ("measure_variability", "database"),
+    ],
+)
+def test_a_worker_that_is_killed_in_a_stage_costs_time_only(
+    cluster: Cluster, images: list[Path], in_one_process: str, stage: str, worker: str
+) -> None:
+    dataset = f"killed in {stage}"
+    words = ["run", "--cluster", *map(str, images), "--dataset", dataset, *SETTINGS]
+    process = worker_process(cluster, worker)
+    store = cluster.store
+    store.prepare()
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(cluster.run, *words, TIMEOUT="800")
+        try:
+            for _ in range(2000):
+                if begun(store, dataset, stage):
+                    break
+                time.sleep(0.05)
+            else:
+                pytest.fail(f"{stage} did not begin")
+            kill_family(process)
+            made = run.result()
+            assert made.returncode == 0, made.stdout + made.stderr
+            assert checksum(store, dataset) == in_one_process
+        finally:
+            store.close()

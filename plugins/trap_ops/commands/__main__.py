@@ -33,6 +33,7 @@ VERBS = (
     "simulate",
     "cluster",
     "celery",
+    "workers",
     "compose-env",
     "env",
     "airflow",

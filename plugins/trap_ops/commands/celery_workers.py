@@ -1,11 +1,44 @@
-"""Which workers a broker has."""
+"""Which workers a broker has, and what they say of themselves."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 _PATIENCE_S = 2.0
+# A worker has to look at its code first.
+_VERSION_PATIENCE_S = 8.0
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker that has answered.
+
+    Attributes
+    ----------
+    name : str
+        As ``name@host``.
+    queues : list of str
+    concurrency : int
+        Tasks at the same time.
+    tasks : list of str
+        What it runs: task, number of the batch and run.
+    fingerprint : str
+        Of the code and packages that a task would find there now; empty if it does not say.
+    versions : dict of str
+    problem : str
+        Why it does not say.
+    """
+
+    name: str
+    queues: list[str]
+    concurrency: int
+    tasks: list[str]
+    fingerprint: str
+    versions: dict[str, str]
+    problem: str
 
 
 @lru_cache(maxsize=1)
@@ -23,3 +56,47 @@ def ping(broker_url: str) -> set[str]:
     except Exception:  # noqa: BLE001 - each transport has errors of its own
         return set()
     return {name for answer in answers for name in answer}
+
+
+def workers(broker_url: str) -> list[Worker]:
+    """All workers that answer, by name."""
+    control = _app(broker_url).control
+    queues, stats, active = (
+        _merged(control.broadcast(what, reply=True, timeout=_PATIENCE_S))
+        for what in ("active_queues", "stats", "active")
+    )
+    said = _merged(control.broadcast("trap_version", reply=True, timeout=_VERSION_PATIENCE_S))
+    made = []
+    for name in sorted(stats):
+        version = said.get(name) or {}
+        made.append(
+            Worker(
+                name=name,
+                queues=sorted(queue["name"] for queue in queues.get(name) or []),
+                concurrency=int((stats[name].get("pool") or {}).get("max-concurrency") or 0),
+                tasks=[described(task) for task in active.get(name) or []],
+                fingerprint=str(version.get("fingerprint", "")),
+                versions=dict(version.get("versions") or {}),
+                problem=str(version.get("problem") or version.get("error") or ""),
+            )
+        )
+    return made
+
+
+def described(task: dict[str, Any]) -> str:
+    """What a worker runs, in words."""
+    text = str(task.get("args"))
+    found = {
+        name: match[1]
+        for name in ("task_id", "run_id", "map_index")
+        if (match := re.search(rf'\\*"{name}\\*": *\\*"?([^"\\,}}]+)', text))
+    }
+    if "task_id" not in found:
+        return str(task.get("name"))
+    number = found.get("map_index", "-1")
+    batch = "" if number == "-1" else f" [{number}]"
+    return f"{found['task_id']}{batch} of {found.get('run_id', '?')}"
+
+
+def _merged(answers: list[dict[str, Any]] | None) -> dict[str, Any]:
+    return {name: said for answer in answers or [] for name, said in answer.items()}

@@ -22,11 +22,11 @@ from trap_ops.commands.cluster_environment import (
     masked,
 )
 from trap_ops.commands.environment import AIRFLOW_COMMAND, store_url
+from trap_ops.commands.run import DAG
 from trap_ops.config.cluster import ClusterConfig
 from trap_ops.errors import ConfigError, TrapError
 from trap_ops.store.database import Store
 
-DAG = "trap_batch"
 # From nothing, on a machine that is busy.
 _START_S = 240.0
 _PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")

@@ -60,6 +60,7 @@ def cluster_variables(
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database}",
         "AIRFLOW__CELERY__BROKER_URL": cluster.broker.url,
+        "AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS": "trap_ops.operators.celery_config.CONFIG",
         "AIRFLOW__API__HOST": cluster.server.host,
         "AIRFLOW__API__PORT": str(cluster.server.port),
         "AIRFLOW__API__BASE_URL": cluster.server.address,

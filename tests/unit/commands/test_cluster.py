@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shlex
 from configparser import RawConfigParser
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from trap_ops.commands import cluster_processes
 from trap_ops.commands.celery import with_queues
+from trap_ops.commands.celery_workers import Worker, described
 from trap_ops.commands.cluster_environment import check_broker, cluster_variables, masked
+from trap_ops.commands.workers import code
 from trap_ops.config.cluster import ClusterConfig, load_cluster
 from trap_ops.errors import ConfigError
+from trap_ops.stages.fingerprint import fingerprint, versions
 
 FILE = Path(__file__).resolve().parents[3] / "include" / "configs" / "cluster.toml"
 
@@ -96,6 +100,29 @@ def test_nothing_runs_where_nothing_was_started(
     (cluster_processes.directory() / "supervisord.pid").write_text("1\n")
     assert cluster_processes.running() is None
     assert not cluster_processes.stop()
+
+
+def test_a_task_is_told_by_its_names() -> None:
+    workload = (
+        '{"ti":{"id":"0","task_id":"extract_sources","dag_id":"trap_batch",'
+        '"run_id":"manual__2026-01-02T03:04:05+00:00","try_number":1,"map_index":3}}'
+    )
+    told = "extract_sources [3] of manual__2026-01-02T03:04:05+00:00"
+    assert described({"name": "execute_workload", "args": [workload]}) == told
+    alone = workload.replace('"map_index":3', '"map_index":-1')
+    assert described({"name": "execute_workload", "args": [alone]}) == told.replace(" [3]", "")
+    assert described({"name": "celery.chord", "args": []}) == "celery.chord"
+
+
+def test_other_code_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = versions()
+    worker = Worker("a@b", ["pixels"], 2, [], fingerprint(), here, "")
+    assert code(worker) == "as here"
+    edited = replace(worker, fingerprint="0" * 64)
+    assert code(edited) == f"OTHER: 000000000000, here {fingerprint()[:12]}"
+    older = replace(edited, versions={**here, "numpy": "1.0"})
+    assert code(older) == f"OTHER: numpy 1.0, here {here['numpy']}"
+    assert code(replace(worker, fingerprint="", problem="no disk")) == "unknown: no disk"
 
 
 def test_a_password_is_masked() -> None:
