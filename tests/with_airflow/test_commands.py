@@ -145,6 +145,31 @@ def test_debug_has_a_true_exit_status(checkout: Checkout, finished_run: str) -> 
     assert again.returncode == 0, again.stderr
 
 
+def test_the_first_error_of_a_run_opens_the_debugger(
+    checkout: Checkout, images: list[Path]
+) -> None:
+    words = ["run", str(images[0]), "--dataset", "wrong", "--set=extraction.margin_px=-1"]
+    made = checkout.run("trap-manage", *words, "--pdb", input="p 6*7\nq\n")
+    assert made.returncode == 1
+    assert "(Pdb) 42" in made.stdout
+
+
+def test_eager_is_stronger_than_the_cluster(checkout: Checkout, images: list[Path]) -> None:
+    """As CELERY_ALWAYS_EAGER was; there is no cluster here."""
+    words = ["run", "--cluster", str(images[0]), "--dataset", "wrong"]
+    words.append("--set=extraction.margin_px=-1")
+    alone = checkout.run("trap-manage", *words, environment={"TRAP_EAGER": "1"})
+    assert alone.returncode == 1
+    assert "register_images failed" in alone.stderr
+    assert "extraction.margin_px" in alone.stderr
+    away = checkout.run("trap-manage", *words)
+    assert away.returncode == 1
+    assert "Airflow at http://127.0.0.1:8080" in away.stderr
+    both = checkout.run("trap-manage", *words, "--eager")
+    assert both.returncode == 2
+    assert "not allowed with argument --cluster" in both.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

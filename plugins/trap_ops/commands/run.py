@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import time
@@ -27,6 +28,8 @@ from trap_ops.store import runs
 from trap_ops.store.database import Store
 
 DAG = "trap_batch"
+# Classic TraP's CELERY_ALWAYS_EAGER: all in one process, whatever is asked for.
+EAGER = "TRAP_EAGER"
 # Lines of Airflow's output to show when it failed before any task could say why.
 _TAIL_LINES = 25
 
@@ -62,8 +65,17 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
     )
     parser.add_argument("--truth", type=Path, help="truth.json of a simulated series to compare")
     parser.add_argument("--verbose", action="store_true", help="show Airflow's own output")
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--cluster", action="store_true", help="let the workers of `make cluster` do it, and wait"
+    )
+    where.add_argument(
+        "--eager",
+        action="store_true",
+        help=f"in this process, which is the default; {EAGER}=1 says so even to --cluster",
+    )
+    where.add_argument(
+        "--pdb", action="store_true", help="in this process; open the debugger at the first error"
     )
     parser.set_defaults(run=run)
 
@@ -85,11 +97,12 @@ def run(arguments: argparse.Namespace) -> int:
     store = Store(store_url())
     console = make_console()
     give_up_failed(console, store, arguments.dataset)
-    if arguments.cluster:
+    if arguments.cluster and os.environ.get(EAGER, "0") == "0":
         from trap_ops.commands.cluster_run import run_on_cluster
 
         return run_on_cluster(console, store, conf, truth)
-    return run_dag(console, store, conf, truth, verbose=arguments.verbose)
+    verbose = arguments.verbose or arguments.pdb
+    return run_dag(console, store, conf, truth, verbose=verbose, pdb=arguments.pdb)
 
 
 def run_dag(
@@ -99,6 +112,7 @@ def run_dag(
     truth: Truth | None = None,
     *,
     verbose: bool,
+    pdb: bool = False,
 ) -> int:
     """Run the DAG with these parameters, show its progress and what it found.
 
@@ -112,6 +126,8 @@ def run_dag(
         Of a simulated series.
     verbose : bool
         Show Airflow's own output in place of the progress.
+    pdb : bool
+        Open the debugger at the first error.
 
     Returns
     -------
@@ -128,6 +144,7 @@ def run_dag(
         finished = run_airflow(
             ["dags", "test", DAG, "-c", conf_text(conf)],
             log=log,
+            extra={"TRAP_PDB": "1"} if pdb else None,
             watch=None if verbose else progress.show,
         )
     except Interrupted as stop:
