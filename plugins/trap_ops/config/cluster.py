@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from trap_ops.config.section import Section
+from trap_ops.config.toml_files import read_toml
 from trap_ops.errors import ConfigError
 
 CLUSTER_FILE = "cluster.toml"
@@ -81,14 +81,7 @@ def load_cluster(path: Path, environ: Mapping[str, str]) -> ClusterConfig:
     ConfigError
         One message for all problems, without the addresses, which may hold passwords.
     """
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        msg = f"configuration file {path} is missing; restore it from the repository"
-        raise ConfigError(msg, path=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"configuration file {path} is not valid TOML: {error}"
-        raise ConfigError(msg, path=str(path)) from error
+    settings = read_toml(path)
     origin = {}
     for section, variable in (("broker", BROKER_VARIABLE), ("database", DATABASE_VARIABLE)):
         if environ.get(variable):

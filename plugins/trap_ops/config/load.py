@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import json
 import operator
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from trap_ops.config.cluster import CLUSTER_FILE
 from trap_ops.config.model import NOT_PART_OF_DATASET, SITE_ONLY, Configuration
+from trap_ops.config.toml_files import read_toml
 from trap_ops.errors import ConfigError
 
 DEFAULT_FILE = "default.toml"
@@ -59,9 +59,9 @@ def load_configuration(
         valid name.
     """
     chosen = _by_telescope(directory, telescopes) if name == AUTO else name
-    layers = [(DEFAULT_FILE, _read(directory / DEFAULT_FILE))]
+    layers = [(DEFAULT_FILE, read_toml(directory / DEFAULT_FILE))]
     if f"{chosen}.toml" != DEFAULT_FILE:
-        layers.append((f"{chosen}.toml", _read(named_file(directory, chosen))))
+        layers.append((f"{chosen}.toml", read_toml(named_file(directory, chosen))))
     layers.append((_OVERRIDES, dict(overrides or {})))
     merged: dict[str, Any] = {}
     origin: dict[tuple[str | int, ...], str] = {}
@@ -127,7 +127,7 @@ def _by_telescope(directory: Path, telescopes: Iterable[str]) -> str:
     wanted = {telescope.strip().upper() for telescope in telescopes}
     found: dict[str, list[str]] = {}
     for name in configuration_names(directory):
-        names = _read(directory / f"{name}.toml").get("telescopes", [])
+        names = read_toml(directory / f"{name}.toml").get("telescopes", [])
         for telescope in wanted & {str(item).strip().upper() for item in names}:
             found.setdefault(telescope, []).append(name)
     choices = sorted({name for names in found.values() for name in names})
@@ -165,17 +165,6 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
     """Return a question for the valid name that is most like a wrong one; empty if none is."""
     matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        msg = f"configuration file {path} is missing; restore it from the repository"
-        raise ConfigError(msg, path=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"configuration file {path} is not valid TOML: {error}"
-        raise ConfigError(msg, path=str(path)) from error
 
 
 def _merge(
