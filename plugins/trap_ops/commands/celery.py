@@ -42,7 +42,7 @@ def with_queues(words: Sequence[str], cluster: ClusterConfig) -> list[str]:
     """
     if not words or words[0] != "worker" or _HELP & set(words):
         return list(words)
-    if any(word == "-q" or word.startswith(("-q=", "--queues")) for word in words):
+    if any(word.startswith(("-q", "--queues")) for word in words):
         return list(words)
     queues = dict.fromkeys(queue for worker in cluster.workers for queue in worker.queues)
     return [words[0], f"--queues={','.join(queues)}", *words[1:]]

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from typing import Any
@@ -21,7 +20,7 @@ from trap_ops.commands.cluster_environment import (
     ensure_database,
     masked,
 )
-from trap_ops.commands.environment import AIRFLOW_COMMAND, store_url
+from trap_ops.commands.environment import AIRFLOW_COMMAND, migrate_airflow, store_url
 from trap_ops.commands.run import DAG
 from trap_ops.config.cluster import ClusterConfig
 from trap_ops.errors import ConfigError, TrapError
@@ -71,11 +70,12 @@ def start(_arguments: argparse.Namespace) -> int:
     environment = {**os.environ, **cluster_variables(cluster)}
     check_broker(cluster.broker.url)
     print(f"Broker {masked(cluster.broker.url)}; preparing Airflow's database ...", flush=True)
-    _prepare(cluster, environment)
+    ensure_database(cluster)
+    migrate_airflow(environment)
     cluster_processes.start(cluster, environment)
     try:
         _wait(cluster)
-    except TrapError:
+    except BaseException:  # After Ctrl-C nothing may go on that nobody waits for.
         cluster_processes.stop()
         raise
     print(
@@ -89,7 +89,8 @@ def init(_arguments: argparse.Namespace) -> int:
     """Make what the processes of a cluster need, each of which starts by itself."""
     cluster = cluster_settings()
     environment = {**os.environ, **cluster_variables(cluster)}
-    _prepare(cluster, environment)
+    ensure_database(cluster)
+    migrate_airflow(environment)
     store = Store(store_url())
     store.make_directory()
     store.upgrade()
@@ -147,20 +148,6 @@ def status(_arguments: argparse.Namespace) -> int:
     print(f"{'Airflow':<24}" + (", ".join(f"{k} {v}" for k, v in health.items()) or "is away"))
     well = all(state.startswith("RUNNING") for state in states.values())
     return 0 if well and _healthy(health) else 1
-
-
-def _prepare(cluster: ClusterConfig, environment: dict[str, str]) -> None:
-    ensure_database(cluster)
-    made = subprocess.run(
-        [*AIRFLOW_COMMAND, "db", "migrate"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode:
-        msg = f"`airflow db migrate` failed:\n{(made.stdout + made.stderr)[-2000:]}"
-        raise ConfigError(msg)
 
 
 def _healthy(health: dict[str, str]) -> bool:

@@ -160,8 +160,7 @@ def states() -> dict[str, str]:
 
 
 def _supervisor(program: str) -> tuple[str, ...]:
-    module = {"supervisord": "supervisor.supervisord", "supervisorctl": "supervisor.supervisorctl"}
-    return sys.executable, "-P", "-m", module[program]
+    return sys.executable, "-P", "-m", f"supervisor.{program}"
 
 
 def _file() -> Path:

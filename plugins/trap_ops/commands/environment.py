@@ -209,6 +209,18 @@ def prepare_airflow(environ: Mapping[str, str]) -> None:
         return
     home.mkdir(parents=True, exist_ok=True)
     print("Preparing Airflow's database in var/airflow (once, some seconds) ...", file=sys.stderr)
+    migrate_airflow(environ)
+    done.touch()
+
+
+def migrate_airflow(environ: Mapping[str, str]) -> None:
+    """Bring Airflow's own database to its version, from nothing or from an older one.
+
+    Raises
+    ------
+    ConfigError
+        If Airflow cannot; its output says why.
+    """
     result = subprocess.run(
         [*AIRFLOW_COMMAND, "db", "migrate"],
         env=dict(environ),
@@ -219,7 +231,6 @@ def prepare_airflow(environ: Mapping[str, str]) -> None:
     if result.returncode != 0:
         msg = f"`airflow db migrate` failed:\n{result.stdout[-2000:]}{result.stderr[-2000:]}"
         raise ConfigError(msg)
-    done.touch()
 
 
 def full_environment() -> dict[str, str]:

@@ -49,6 +49,7 @@ def test_what_a_site_has_set_is_kept(cluster: ClusterConfig) -> None:
         ("worker", "pixels,database,default"),
         ("worker -c 4", "pixels,database,default"),
         ("worker -q mine", None),
+        ("worker -qmine", None),
         ("worker --queues=mine", None),
         ("worker --queues mine", None),
         ("worker --help", None),
