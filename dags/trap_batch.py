@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 CONFIGURATIONS = sorted(
     path.stem
     for path in (CHECKOUT / "include" / "configs").glob("*.toml")
-    if path.stem != "cluster"
+    if path.stem not in {"cluster", "schedules"}
 )
 
 # Queues of the CeleryExecutor: work on pixels, which takes cores and memory, and all else. Other

@@ -239,7 +239,7 @@ def test_run_of_other_code_can_be_given_up_but_not_read(
     with store.write() as connection:
         settings = '{"extraction": {"a_setting_that_went": 1}}'
         connection.execute(update(run_table).values(configuration=settings, state="running"))
-    with pytest.raises(StaleWorker, match=r"a_setting_that_went.*`trap-manage abandon old`"):
+    with pytest.raises(StaleWorker, match=r"a_setting_that_went.*`trap-manage replan old`"):
         open_context(store, "old", tmp_path)
     monkeypatch.setenv("TRAP_DB", store.url.render_as_string(hide_password=False))
     assert main(["report", "series"]) == 1
@@ -299,7 +299,7 @@ def test_stale_worker_refuses_before_it_writes(
     monkeypatch.setattr(stage_context, "fingerprint", lambda: "other code")
     with store.read() as connection:
         before = connection.execute(select(stagerun.c.started_ts)).all()
-    with pytest.raises(StaleWorker, match=r"other code .*`trap-manage abandon planned`"):
+    with pytest.raises(StaleWorker, match=r"other code .*`trap-manage replan planned`"):
         extract_sources(open_context(store, "planned", tmp_path), [1])
     with store.read() as connection:
         assert connection.execute(select(stagerun.c.started_ts)).all() == before

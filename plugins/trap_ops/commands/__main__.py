@@ -28,6 +28,7 @@ VERBS = (
     "monitor",
     "withdraw",
     "abandon",
+    "replan",
     "deldataset",
     "initdb",
     "simulate",

@@ -20,6 +20,7 @@ from trap_ops.commands.cluster_environment import (
     ensure_database,
     masked,
 )
+from trap_ops.commands.cluster_sharing import make_pools
 from trap_ops.commands.environment import AIRFLOW_COMMAND, migrate_airflow, store_url
 from trap_ops.commands.run import DAG
 from trap_ops.config.cluster import ClusterConfig
@@ -72,6 +73,7 @@ def start(_arguments: argparse.Namespace) -> int:
     print(f"Broker {masked(cluster.broker.url)}; preparing Airflow's database ...", flush=True)
     ensure_database(cluster)
     migrate_airflow(environment)
+    make_pools(cluster, environment)
     cluster_processes.start(cluster, environment)
     try:
         _wait(cluster)
@@ -91,6 +93,7 @@ def init(_arguments: argparse.Namespace) -> int:
     environment = {**os.environ, **cluster_variables(cluster)}
     ensure_database(cluster)
     migrate_airflow(environment)
+    make_pools(cluster, environment)
     store = Store(store_url())
     store.make_directory()
     store.upgrade()

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
+from trap_ops.commands.cluster_sharing import sharing_variables
 from trap_ops.commands.environment import CONFIGURATIONS, variables
 from trap_ops.config.cluster import (
     BROKER_VARIABLE,
@@ -65,6 +66,7 @@ def cluster_variables(
         "AIRFLOW__API__PORT": str(cluster.server.port),
         "AIRFLOW__API__BASE_URL": cluster.server.address,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{cluster.server.address}/execution/",
+        **sharing_variables(cluster),
     }
     defaults = {
         # A worker that is gone is noticed after this many seconds; the default is 300.

@@ -18,6 +18,9 @@ FILE_VARIABLE = "TRAP_CLUSTER"
 BROKER_VARIABLE = "TRAP_BROKER"
 DATABASE_VARIABLE = "TRAP_AIRFLOW_DB"
 
+# Queues of the DAGs: work on pixels, which takes cores and memory, and all else.
+PIXELS, DATABASE = "pixels", "database"
+
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
 
 
@@ -57,6 +60,38 @@ class WorkerConfig(Section):
     concurrency: int = Field(ge=1, le=1000)
 
 
+class PoolsConfig(Section):
+    """How many tasks are given to workers at the same time, over all hosts.
+
+    0 stands for as many as the listed workers do.
+    """
+
+    pixels: int = Field(0, ge=0, le=100_000)
+    database: int = Field(0, ge=0, le=100_000)
+
+
+class GroupConfig(Section):
+    """Users whose tasks wait in queues of their own.
+
+    Attributes
+    ----------
+    name : str
+    users : tuple of str
+        Who triggers the runs, by their names in Airflow; ``trap_nightly`` and ``trap_watch`` are
+        those of scheduled runs.
+    pixels, database : str
+        Queues in place of those names.
+    priority : int
+        Tasks of a higher one go first.
+    """
+
+    name: _Name
+    users: tuple[str, ...] = Field(min_length=1)
+    pixels: _Name = PIXELS
+    database: _Name = DATABASE
+    priority: int = Field(0, ge=0, le=9)
+
+
 class ClusterConfig(Section):
     """All of it."""
 
@@ -64,6 +99,16 @@ class ClusterConfig(Section):
     database: DatabaseConfig
     server: ServerConfig = ServerConfig()
     workers: tuple[WorkerConfig, ...] = Field(min_length=1)
+    pools: PoolsConfig = PoolsConfig()
+    groups: tuple[GroupConfig, ...] = ()
+
+    def slots(self, queue: str) -> int:
+        """Tasks of ``pixels`` or ``database`` that are given to workers at the same time."""
+        return getattr(self.pools, queue) or self.capacity(queue) or 1
+
+    def capacity(self, queue: str) -> int:
+        """Tasks of a queue that the listed workers do at the same time."""
+        return sum(worker.concurrency for worker in self.workers if queue in worker.queues)
 
 
 def load_cluster(path: Path, environ: Mapping[str, str]) -> ClusterConfig:
@@ -101,7 +146,25 @@ def load_cluster(path: Path, environ: Mapping[str, str]) -> ClusterConfig:
     if len(set(names)) < len(names):
         msg = f"{path.name}: workers need names of their own, and these are {', '.join(names)}"
         raise ConfigError(msg)
+    _check_groups(made, path)
     return made
+
+
+def _check_groups(made: ClusterConfig, path: Path) -> None:
+    """Check that nobody is in two groups, and that no group has the name of another.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for what, all_of_them in (
+        ("group", [group.name for group in made.groups]),
+        ("user", [user for group in made.groups for user in group.users]),
+    ):
+        doubled = sorted({item for item in all_of_them if all_of_them.count(item) > 1})
+        if doubled:
+            msg = f"{path.name}: {what} {doubled[0]!r} is named more than once in groups"
+            raise ConfigError(msg)
 
 
 def _said(kind: str, message: str) -> str:

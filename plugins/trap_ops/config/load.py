@@ -14,17 +14,20 @@ from pydantic import BaseModel, ValidationError
 
 from trap_ops.config.cluster import CLUSTER_FILE
 from trap_ops.config.model import NOT_PART_OF_DATASET, SITE_ONLY, Configuration
+from trap_ops.config.schedules import SCHEDULES_FILE
 from trap_ops.config.toml_files import read_toml
 from trap_ops.errors import ConfigError
 
 DEFAULT_FILE = "default.toml"
 AUTO = "auto"
 _OVERRIDES = "parameters of this run"
+# Beside the configurations of runs, and none themselves.
+_OTHERS = frozenset({CLUSTER_FILE, SCHEDULES_FILE})
 
 
 def configuration_names(directory: Path) -> list[str]:
     """Names of the configurations of runs in a directory: its ``*.toml`` files without ending."""
-    return sorted(path.stem for path in directory.glob("*.toml") if path.name != CLUSTER_FILE)
+    return sorted(path.stem for path in directory.glob("*.toml") if path.name not in _OTHERS)
 
 
 def load_configuration(

@@ -135,8 +135,9 @@ def check_version(context: StageContext) -> None:
         return
     msg = (
         f"{runs.hostname()} runs other code than run {context.run.key!r} was planned with "
-        f"({here[:12]} here, {planned[:12]} planned): restart the worker with the planned version, "
-        f"or give the run up with `trap-manage abandon {context.run.key}` and start it again"
+        f"({here[:12]} here, {planned[:12]} planned): put the planned version on that host and "
+        f"clear the task, or do the run again with this one: `trap-manage replan "
+        f"{context.run.key}`"
     )
     if not context.debugging:
         raise StaleWorker(msg, host=runs.hostname(), here=here, planned=planned)

@@ -43,7 +43,7 @@ from trap_ops.store.schema import (
 )
 
 # The migration that the code was written for; store/migrations/versions has it as its last.
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 # How long a writer waits for another one on SQLite.
 _BUSY_TIMEOUT_S = 60.0
 # Numbers of PostgreSQL's advisory locks, which all programs on a database share: "TRaP" and one.

@@ -10,6 +10,7 @@ from trap_ops.store.database import TURN_OF_PLANNING, Store
 from trap_ops.store.datasets import dataset_id
 from trap_ops.store.runs import in_use, lock_holder
 from trap_ops.store.schema import (
+    arrival,
     assocskyrgn,
     assocxtrsource,
     candidate,
@@ -146,6 +147,7 @@ def _rows_of(number: int) -> list[tuple[Table, ColumnElement[bool]]]:
     """Tables with what chooses a dataset's rows of them; each before those that it points to."""
     sources = select(runningcatalog.c.id).where(runningcatalog.c.dataset == number)
     runs = select(run.c.id).where(run.c.dataset == number)
+    name = select(dataset.c.description).where(dataset.c.id == number)
     images = _images(number)
     by_source: list[Table] = [
         newsource,
@@ -166,6 +168,7 @@ def _rows_of(number: int) -> list[tuple[Table, ColumnElement[bool]]]:
         *((table, table.c.image.in_(images)) for table in by_image),
         *((table, table.c.dataset == number) for table in (outcome, monitor, image)),
         *((table, table.c.dataset == number) for table in (frequencyband, skyregion, config)),
+        (arrival, arrival.c.dataset_name.in_(name)),
         (datasetlock, datasetlock.c.dataset == number),
         (stagerun, stagerun.c.run.in_(runs)),
         (run, run.c.dataset == number),

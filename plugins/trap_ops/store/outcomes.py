@@ -128,6 +128,17 @@ def image_outcomes(
         return {row.image: (row.result, row.input_hash) for row in connection.execute(query)}
 
 
+def registered_images(connection: Connection, dataset_id: int, run_id: int) -> list[int]:
+    """Images that a run has added to its dataset, by id."""
+    query = select(outcome.c.image).where(
+        outcome.c.dataset == dataset_id,
+        outcome.c.run == run_id,
+        outcome.c.stage == "register_images",
+        outcome.c.image.is_not(None),
+    )
+    return list(connection.execute(query.order_by(outcome.c.image)).scalars())
+
+
 def has_outcomes(connection: Connection, dataset_id: int, stage: str) -> bool:
     """Whether a stage has worked on any image of a dataset."""
     query = select(outcome.c.image).where(

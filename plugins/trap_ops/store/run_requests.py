@@ -50,3 +50,23 @@ def usual_settings(connection: Connection, dataset_id: int) -> tuple[str, dict[s
         msg = f"dataset {dataset_id} has no runs"
         raise StoreError(msg, dataset=dataset_id)
     return found.configuration_name, json.loads(found.request)["overrides"]
+
+
+def parameters(connection: Connection, run_id: int) -> dict[str, Any]:
+    """Parameters of trap_batch that ask for the same as a run did."""
+    query = select(run.c.request, dataset.c.description)
+    row = connection.execute(query.join(dataset).where(run.c.id == run_id)).one()
+    asked = json.loads(row.request)
+    return {
+        "images": asked["images"],
+        "dataset": row.description,
+        "configuration": asked["configuration"],
+        "overrides": asked["overrides"],
+        "monitor": [
+            # All digits, so that the position is the same.
+            f"{position['ra_deg']!r} {position['dec_deg']!r} {position['name']}".strip()
+            for position in asked["monitor"]
+        ],
+        "withdraw": asked["withdraw"],
+        "remove_monitors": asked["remove_monitors"],
+    }

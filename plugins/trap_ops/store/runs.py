@@ -147,7 +147,7 @@ def load_run(connection: Connection, run_key: str) -> RunRecord:
         msg = (
             f"run {run_key!r} was planned by other code, whose settings this code cannot read "
             f"({'.'.join(map(str, first['loc']))}: {first['msg']}): use the version that planned "
-            f"it, or give the run up with `trap-manage abandon {run_key}` and start a new one"
+            f"it, or do the run again with this one: `trap-manage replan {run_key}`"
         )
         raise StaleWorker(msg, run_key=run_key) from error
     return RunRecord(
@@ -242,12 +242,15 @@ class LockHolder(RunIdentity):
         Why it failed.
     requested_by, host : str
     taken_ts : datetime
+    ended_ts : datetime or None
+        When it ended or failed.
     """
 
     message: str
     requested_by: str
     host: str
     taken_ts: datetime
+    ended_ts: datetime | None
 
     @property
     def age_min(self) -> float:
@@ -257,21 +260,34 @@ class LockHolder(RunIdentity):
 
 def lock_holder(connection: Connection, dataset_name: str) -> LockHolder | None:
     """Return the run that has a dataset, None if it is free or there is no such dataset."""
-    row = connection.execute(
+    holders = _holders(connection, dataset.c.description == dataset_name)
+    return holders[0] if holders else None
+
+
+def lock_holders(connection: Connection) -> list[LockHolder]:
+    """Return all runs that have a dataset, the first one first."""
+    return _holders(connection)
+
+
+def _holders(connection: Connection, *conditions: ColumnElement[bool]) -> list[LockHolder]:
+    query = (
         select(run, dataset.c.description, datasetlock.c.taken_ts)
         .join(datasetlock, datasetlock.c.run == run.c.id)
         .join(dataset, dataset.c.id == datasetlock.c.dataset)
-        .where(dataset.c.description == dataset_name)
-    ).first()
-    if row is None:
-        return None
-    return LockHolder(
-        **vars(_identity(row)),
-        message=row.message,
-        requested_by=row.requested_by,
-        host=row.host,
-        taken_ts=row.taken_ts,
+        .where(*conditions)
+        .order_by(run.c.id)
     )
+    return [
+        LockHolder(
+            **vars(_identity(row)),
+            message=row.message,
+            requested_by=row.requested_by,
+            host=row.host,
+            taken_ts=row.taken_ts,
+            ended_ts=row.finished_ts,
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def give_up_own_failure(connection: Connection, dataset_name: str) -> LockHolder | None:

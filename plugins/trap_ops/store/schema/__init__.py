@@ -22,6 +22,7 @@ from trap_ops.store.schema.images import (
 )
 from trap_ops.store.schema.runs import (
     CLASSIC_REVISION,
+    arrival,
     config,
     dataset,
     datasetlock,
@@ -51,6 +52,7 @@ from trap_ops.store.schema.sky import (
 __all__ = [
     "CLASSIC_REVISION",
     "REJECT_REASONS",
+    "arrival",
     "assocskyrgn",
     "assocxtrsource",
     "candidate",

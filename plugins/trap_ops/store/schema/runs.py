@@ -95,6 +95,21 @@ stagerun = Table(
     Column("batches", Text(), nullable=False, server_default="[]"),
 )
 
+arrival = Table(
+    "arrival",
+    metadata,
+    Column("path", String(1024), primary_key=True),
+    Column("size_bytes", BigInteger(), primary_key=True, autoincrement=False),
+    Column("modified_ns", BigInteger(), primary_key=True, autoincrement=False),
+    Column("series", String(40), nullable=False),
+    # The dataset may not be there yet, and the run is planned later.
+    Column("dataset_name", String(100), nullable=False),
+    Column("run_key", String(250), nullable=False, index=True),
+    Column("dispatched_ts", DateTime(), nullable=False),
+    Column("attempts", Integer(), nullable=False),
+    Index("ix_arrival_dataset_name", "dataset_name", "run_key"),
+)
+
 config = Table(
     "config",
     metadata,
