@@ -35,6 +35,7 @@ VERBS = (
     "cluster",
     "celery",
     "workers",
+    "arrivals",
     "compose-env",
     "env",
     "airflow",

@@ -39,11 +39,11 @@ class TidyResultsOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Vacuum and analyse what needs it."""
-        from trap_ops.stages.maintenance import tidy_results
+        from trap_ops.store.upkeep import tidy
 
         with errors_mapped(self.task_id, context), open_store() as store:
             store.prepare()
-            logger.info("tables tidied: %s", ", ".join(tidy_results(store)) or "none needs it")
+            logger.info("tables tidied: %s", ", ".join(tidy(store)) or "none needs it")
 
 
 class RemoveOldFilesOperator(BaseOperator):

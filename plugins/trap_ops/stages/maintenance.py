@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from trap_ops.errors import StoreError
 from trap_ops.store import runs
 from trap_ops.store.consistency import check_datasets
 from trap_ops.store.database import Store
-from trap_ops.store.upkeep import tidy
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +46,6 @@ def check_results(store: Store) -> int:
         )
         raise StoreError(msg)
     return number
-
-
-def tidy_results(store: Store) -> list[str]:
-    """Vacuum and analyse what needs it; return the names of the tables."""
-    if store.is_sqlite:
-        with store.outside_transactions() as connection:
-            connection.exec_driver_sql("PRAGMA optimize")
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
-        return []
-    return tidy(store)
 
 
 def remove_old_files(
@@ -131,23 +121,20 @@ def _days(since: datetime) -> float:
 def _remove(folder: Path, before_s: float) -> int:
     """Delete the files below a folder that were not changed since, and folders that get empty."""
     removed = 0
-    for directory, names in _from_below(folder):
+    changed = set()
+    for directory, _, names in os.walk(folder, topdown=False):
+        here = Path(directory)
         for name in names:
-            path = Path(directory, name)
+            path = here / name
             try:
                 if path.lstat().st_mtime < before_s:
                     path.unlink()
                     removed += 1
+                    changed.add(here)
             except FileNotFoundError:
                 continue
-        if directory != str(folder) and names:
-            try:
-                Path(directory).rmdir()
-            except OSError:  # It is not empty.
-                continue
+        if here in changed and here != folder:
+            with suppress(OSError):  # It is not empty.
+                here.rmdir()
+                changed.add(here.parent)
     return removed
-
-
-def _from_below(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    for directory, _folders, names in os.walk(folder, topdown=False):
-        yield directory, names
