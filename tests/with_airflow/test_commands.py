@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from importlib.metadata import version
@@ -220,14 +221,22 @@ def test_datasets_and_unknown_dataset(checkout: Checkout, finished_run: str) -> 
     assert "does not exist" in nowhere.stderr
 
 
-def test_trap_db_moves_the_results(checkout: Checkout, images: list[Path], tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
-    made = checkout.run(
-        "trap-manage", "run", str(images[0].parent), "--dataset", "moved",
-        environment={"TRAP_DB": url},
-    )  # fmt: skip
+def test_a_job_runs_and_its_project_moves_the_results(
+    checkout: Checkout, images: list[Path], tmp_path: Path
+) -> None:
+    assert checkout.run("trap-manage", "initproject", "survey", "-t", str(tmp_path)).returncode == 0
+    project = tmp_path / "survey"
+    assert checkout.run("trap-manage", "initjob", "moved", cwd=project).returncode == 0
+    with (project / "moved" / "images.txt").open("a") as file:
+        file.write(f"{os.path.relpath(images[0].parent, project / 'moved')}\n")
+    (project / "moved" / "monitor.txt").write_text("123.0 35.0 the centre\n")
+    url = {"TRAP_DB": f"sqlite:///{project / 'results.db'}"}
+    made = checkout.run("trap-manage", "run", "moved", environment=url, cwd=project)
     assert made.returncode == 0, made.stderr
-    assert "moved" in checkout.run("trap-manage", "datasets", environment={"TRAP_DB": url}).stdout
+    assert "5 images accepted, 0 rejected" in made.stdout
+    listed = checkout.run("trap-manage", "monitor", "list", "moved", environment=url)
+    assert "the centre" in listed.stdout
+    assert "moved" in checkout.run("trap-manage", "datasets", environment=url).stdout
     assert "moved" not in checkout.run("trap-manage", "datasets").stdout
 
 

@@ -20,10 +20,9 @@ from trap_ops.commands.classic.project_conversion import (
 from trap_ops.commands.classic.python_files import listed_images
 from trap_ops.commands.classic.python_text import read_text
 from trap_ops.commands.environment import CONFIGURATIONS
-from trap_ops.commands.jobs import CLASSIC_FILE, IMAGES_FILE, JOB_FILE, MONITOR_FILE
+from trap_ops.commands.jobs import CLASSIC_FILE, IMAGES_FILE, JOB_FILE, MONITOR_FILE, image_below
 from trap_ops.commands.templates import TEMPLATES, check_folder_name, write_missing
 from trap_ops.errors import ConfigError
-from trap_ops.images.addresses import is_address
 from trap_ops.images.parset import read_parset
 from trap_ops.records.names import one_line
 
@@ -69,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     made = import_job(old, project, to.name)
     report = made.report(old)
     write_missing(to, {**made.files, _REPORT: report})
-    print(f"\n{report}")
+    print(f"\n{report}", end="")
     return 1 if any(finding.problem for finding in made.findings) else 0
 
 
@@ -193,10 +192,7 @@ def _images(path: Path, project: Path, name: str, job: ConvertedJob, made: Impor
     if found.lines:
         said = f"{len(found.lines)} paths or patterns are in {IMAGES_FILE}"
         made.findings.append(Finding(path.name, said))
-    lines = (
-        line if line.startswith("~") or is_address(line) else str(project / line)
-        for line in found.lines
-    )
+    lines = (image_below(project, line) for line in found.lines)
     return head + "".join(f"{line}\n" for line in lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,12 +96,13 @@ def read_job(folder: Path) -> Job:
     problems: list[str] = []
     dataset, configuration, settings = _read_toml(folder / JOB_FILE, problems)
     images = []
+    told = len(problems)
     for place, line in _lines(folder / IMAGES_FILE, problems, needed=True):
         try:
-            images.append(absolute_input(line if _stands_alone(line) else str(folder / line)))
+            images.append(absolute_input(image_below(folder, line)))
         except ConfigError as error:
             problems.append(f"{place}: {error.message}")
-    if not images and not problems:
+    if not images and len(problems) == told:
         problems.append(
             f"{IMAGES_FILE} names no image: write one file, directory or pattern a line"
         )
@@ -115,6 +117,15 @@ def read_job(folder: Path) -> Job:
         msg = f"job {one_line(str(folder))} has {count}:\n  " + "\n  ".join(problems)
         raise ConfigError(msg, problems=problems)
     return Job(dataset, configuration, settings, tuple(images), tuple(monitor))
+
+
+def image_below(folder: Path, line: str) -> str:
+    """Return an image of a list; a relative path or pattern begins at a folder."""
+    if is_address(line) or line.startswith("~") or Path(line).is_absolute():
+        return line
+    begin = str(folder.absolute())
+    # The folder itself is no pattern, whatever it is called.
+    return f"{glob.escape(begin) if glob.has_magic(line) else begin}/{line}"
 
 
 def with_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,8 +220,3 @@ def _lines(path: Path, problems: list[str], *, needed: bool) -> Iterator[tuple[s
         plain = line.strip()
         if plain and not plain.startswith("#"):
             yield f"{path.name}, line {number}", plain
-
-
-def _stands_alone(line: str) -> bool:
-    """Whether an image is found wherever the job is."""
-    return is_address(line) or line.startswith("~") or Path(line).is_absolute()

@@ -153,8 +153,8 @@ def dataset_named(connection: Connection, text: str) -> str:
     if len(found) > 1:
         other = next(name for name in found if name != text)
         msg = (
-            f"{text} is the name of dataset {found[text]} and the id of dataset {other!r}: give the "
-            f"other by its name, and this one as the id {found[text]}"
+            f"{text} is the name of dataset {found[text]}, and the id of dataset {other!r}: give "
+            f"the other by its name, and this one as the id {found[text]}"
         )
         raise ConfigError(msg, text=text)
     return next(iter(found), text)

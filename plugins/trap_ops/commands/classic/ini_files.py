@@ -15,6 +15,7 @@ from trap_ops.records.names import one_line
 _TIME = "%Y-%m-%dT%H:%M:%S.%f"
 # On Python 2 a comment could follow a value; the templates of then have many.
 _COMMENT = re.compile(r"(?:^|\s)[;#].*$", re.DOTALL)
+_QUOTED = re.compile(r"""('[^']*'|"[^"]*")\s*[;#].*""", re.DOTALL)
 # No value has more characters; a longer one is not tried as a literal.
 _MAX_LITERAL = 10_000
 
@@ -95,7 +96,8 @@ def without_comment(text: str) -> str:
 
 def _value_and_text(text: str) -> tuple[object, str]:
     whole = text.strip()
-    short = _COMMENT.sub("", whole, count=1).strip()
+    quoted = _QUOTED.fullmatch(whole)
+    short = quoted[1] if quoted else _COMMENT.sub("", whole, count=1).strip()
     for candidate in dict.fromkeys((whole, short)):
         try:
             return _literal(candidate), candidate

@@ -18,6 +18,7 @@ from trap_ops.commands.classic.python_values import (
     not_known,
 )
 from trap_ops.errors import ConfigError
+from trap_ops.records.names import one_line
 
 # What may be done with a name without changing what it holds.
 _HARMLESS = {"print", "len", "pprint.pprint", "sys.stdout.write"}
@@ -65,7 +66,7 @@ def listed_images(text: str, name: str) -> ListedImages:
     lines, problems = [], []
     for item in items:
         line = item.text if isinstance(item, Pattern) else item
-        if not isinstance(line, str) or not line.strip() or not line.isprintable():
+        if not isinstance(line, str) or not line.strip() or one_line(line) != line:
             problems.append(f"{name}: `{chosen}` holds {_shown(item)}, which is no path")
         else:
             lines.append(line)
@@ -201,6 +202,8 @@ class _Module:
             raise not_known(node)
         # The list itself may grow in its own loop.
         for item in list(items):
+            # What cannot be told inside is forgotten there, so that the loop itself must end.
+            self.expressions.spend(1, node)
             self.expressions.names[node.target.id] = item
             for part in node.body:
                 self.follow(part)

@@ -16,7 +16,7 @@ from trap_ops.records.names import one_line
 # Of a path, of a list, and of all that is looked at: nobody writes more who means images.
 _MAX_CHARACTERS = 4096
 _MAX_ITEMS = 20_000
-_MAX_WORK = 1_000_000
+_MAX_WORK = 100_000
 # Conversions of "%" and format strings that make no more characters than are written.
 _PERCENT = re.compile(r"%(?:%|[sd]|0?\d{1,2}d)")
 _SPEC = re.compile(r"(?:0?\d{1,2})?d?")
@@ -302,10 +302,13 @@ class Expressions:
         raise not_known(test)
 
     def _slice(self, node: ast.Subscript) -> Value:
-        items, cut = self.value(node.value), node.slice
+        cut = node.slice
+        if not isinstance(cut, ast.Slice):
+            raise not_known(node)
+        items = self.value(node.value)
         # Which of a pattern's files are the first ten only a look into the directory tells.
         plain = isinstance(items, list) and all(isinstance(item, str) for item in items)
-        if not (isinstance(items, list) and plain and isinstance(cut, ast.Slice)):
+        if not (isinstance(items, list) and plain):
             raise not_known(node)
         limits = [self._whole(at) for at in (cut.lower, cut.upper, cut.step)]
         if limits[2] == 0:
