@@ -23,6 +23,7 @@ from trap_ops.commands.environment import CONFIGURATIONS
 from trap_ops.commands.jobs import CLASSIC_FILE, IMAGES_FILE, JOB_FILE, MONITOR_FILE, image_below
 from trap_ops.commands.templates import TEMPLATES, check_folder_name, write_missing
 from trap_ops.errors import ConfigError
+from trap_ops.images.discovery import absolute_input
 from trap_ops.images.parset import read_parset
 from trap_ops.records.names import one_line
 
@@ -189,11 +190,20 @@ def _images(path: Path, project: Path, name: str, job: ConvertedJob, made: Impor
         return head
     found = listed_images(read_text(path), path.name)
     made.findings += [Finding("images", problem, problem=True) for problem in found.problems]
-    if found.lines:
-        said = f"{len(found.lines)} paths or patterns are in {IMAGES_FILE}"
+    lines = []
+    for line in found.lines:
+        below = image_below(project, line)
+        try:
+            absolute_input(below)
+        except ConfigError as error:
+            # Its message has nothing of an address that may be secret.
+            made.findings.append(Finding(path.name, f"{error.message}; left out", problem=True))
+        else:
+            lines.append(f"{below}\n")
+    if lines:
+        said = f"{len(lines)} paths or patterns are in {IMAGES_FILE}"
         made.findings.append(Finding(path.name, said))
-    lines = (image_below(project, line) for line in found.lines)
-    return head + "".join(f"{line}\n" for line in lines)
+    return head + "".join(lines)
 
 
 def _inject(path: Path, name: str, made: Imported) -> None:

@@ -116,6 +116,7 @@ BOMBS = [
     "images = [f'{1:999999999d}']",
     "images = [[a for a in range(20000)] for b in range(20000)]",
     "l = range(20000)\n" + "for a in l:\n    b = '%s' % a\n" * 500,
+    "l = range(20000)\nfor a in l:\n" + "    b = c\n" * 300,
     "images = [x for x in " * 200 + "['a']" + "]" * 200,
     "\tx = 1\n  images = 2",
     "images = ['/a'\nprint 'x'",

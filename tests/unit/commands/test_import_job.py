@@ -272,6 +272,7 @@ def test_a_database_that_cannot_be_used(lines: str, said: str) -> None:
         ("BROKER_URL = 'django://'", [], "tasks wait in RabbitMQ or Redis"),
         ("BROKER_URL = 'x'", [], "it is no address"),
         ("BROKER_URL = 'amqp://a:s3cr%t@' + host()", [], "only Python could tell what line 1 says"),
+        ("BROKER_URL = url('s3cr%t')", [], "only Python could tell what line 1 says"),
         ("BROKER_URL = 's3cr%t", [], "look up BROKER_URL in it"),
         ("CELERY_ALWAYS_EAGER = yes", [], "set TRAP_EAGER by hand"),
     ],
@@ -343,6 +344,18 @@ def test_what_is_left_to_do_is_said_first_and_by_the_status(
     assert "\n  trap-manage receive --connect localhost:6666 --connect localhost:6667 " in said
     with pytest.raises(ConfigError, match=r"images\.txt names no image"):
         read_job(tmp_path / "new")
+
+
+def test_addresses_with_passwords_are_not_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = f"images = ['https://me:{HIDDEN}@host/a.fits', 's3://bucket/b.fits']"
+    old = write_project(tmp_path / "old", images=images)
+    status, said = run(str(old), "--to", str(tmp_path / "new"), capsys=capsys)
+    new = contents(tmp_path / "new")
+    assert status == 1
+    assert HIDDEN not in said + "".join(new.values())
+    assert new["images.txt"].splitlines()[-1] == "s3://bucket/b.fits"
 
 
 def test_nothing_to_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,7 +121,7 @@ class _Module:
         except NotKnown as answer:
             self._forget(node, answer.unknown)
         except RecursionError:
-            self._forget(node, Unknown(node.lineno, "an expression of so many parts"))
+            self._forget(node, Unknown(node))
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         for part in node.names:

@@ -16,7 +16,7 @@ from trap_ops.records.names import one_line
 # Of a path, of a list, and of all that is looked at: nobody writes more who means images.
 _MAX_CHARACTERS = 4096
 _MAX_ITEMS = 20_000
-_MAX_WORK = 100_000
+_MAX_WORK = 50_000
 # Conversions of "%" and format strings that make no more characters than are written.
 _PERCENT = re.compile(r"%(?:%|[sd]|0?\d{1,2}d)")
 _SPEC = re.compile(r"(?:0?\d{1,2})?d?")
@@ -31,23 +31,30 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Unknown:
-    """What cannot be told without running the file.
+    """What cannot be told without running the file: an expression or a statement."""
 
-    Attributes
-    ----------
-    line : int
-    what : str
-    """
+    node: ast.AST
 
-    line: int
-    what: str
+    @property
+    def line(self) -> int:
+        """Where it begins, from 1."""
+        return int(getattr(self.node, "lineno", 1))
+
+    @property
+    def what(self) -> str:
+        """Its beginning, as it is written."""
+        try:
+            written = one_line(ast.unparse(self.node).split("\n", maxsplit=1)[0])
+        except (RecursionError, MemoryError, ValueError):
+            return "this"
+        return written if len(written) <= 60 else f"{written[:57]}..."
 
 
 class NotKnown(Exception):  # noqa: N818 - it is an answer, not an error
     """Ends the evaluation of an expression, with what of it cannot be told."""
 
     def __init__(self, unknown: Unknown) -> None:
-        super().__init__(unknown.what)
+        super().__init__()
         self.unknown = unknown
 
 
@@ -329,12 +336,7 @@ class Expressions:
 
 def not_known(node: ast.AST) -> NotKnown:
     """An expression or statement that only Python could tell."""
-    try:
-        written = one_line(ast.unparse(node).split("\n", maxsplit=1)[0])
-    except (RecursionError, MemoryError, ValueError):
-        written = "this"
-    short = written if len(written) <= 60 else f"{written[:57]}..."
-    return NotKnown(Unknown(getattr(node, "lineno", 0), short))
+    return NotKnown(Unknown(node))
 
 
 def checked(value: Value, node: ast.AST) -> Value:
