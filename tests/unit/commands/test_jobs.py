@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from trap_ops.commands import cluster_run
 from trap_ops.commands import run as run_verb
 from trap_ops.commands.__main__ import main
 from trap_ops.commands.environment import store_url
@@ -66,6 +67,27 @@ def test_a_job_is_a_run_with_its_values(job: Path) -> None:
     assert parameters(str(job)) == said
     assert len(said["images"]) == 4
     assert said["monitor"][0] == "123.4, -20.1, my source"
+
+
+def test_the_cluster_and_this_process_get_the_same_of_a_job(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def keep(
+        _console: object, _store: object, conf: Any, *_more: object, **_options: object
+    ) -> int:
+        given.append(conf)
+        return 0
+
+    monkeypatch.setenv("TRAP_DB", f"sqlite:///{tmp_path / 'results.db'}")
+    monkeypatch.delenv(run_verb.EAGER, raising=False)
+    monkeypatch.setattr(run_verb, "run_dag", keep)
+    monkeypatch.setattr(cluster_run, "run_on_cluster", keep)
+    assert main(["run", str(job), "--cluster"]) == 0
+    monkeypatch.setattr(cluster_run, "run_on_cluster", None)
+    assert main(["run", str(job)]) == 0
+    assert given == [parameters(str(job))] * 2
 
 
 def test_relative_paths_begin_at_the_job(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
