@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from trap_ops import local
+from trap_ops.commands.__main__ import main
 from with_airflow.conftest import ROOT, SMALL, Checkout, python
 
 TASKS = {
@@ -220,14 +222,21 @@ def test_datasets_and_unknown_dataset(checkout: Checkout, finished_run: str) -> 
     assert "does not exist" in nowhere.stderr
 
 
-def test_trap_db_moves_the_results(checkout: Checkout, images: list[Path], tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
-    made = checkout.run(
-        "trap-manage", "run", str(images[0].parent), "--dataset", "moved",
-        environment={"TRAP_DB": url},
-    )  # fmt: skip
+def test_a_job_runs_and_its_project_moves_the_results(
+    checkout: Checkout, images: list[Path], tmp_path: Path
+) -> None:
+    project = tmp_path / "survey"
+    assert main(["initproject", "survey", "-t", str(tmp_path)]) == 0
+    assert main(["initjob", "moved", "--project", str(project)]) == 0
+    with (project / "moved" / "images.txt").open("a") as file:
+        file.write(f"{os.path.relpath(images[0].parent, project / 'moved')}\n")
+    (project / "moved" / "monitor.txt").write_text("123.0 35.0 the centre\n")
+    url = {"TRAP_DB": f"sqlite:///{project / 'results.db'}"}
+    made = checkout.run("trap-manage", "run", "moved", environment=url, cwd=project)
     assert made.returncode == 0, made.stderr
-    assert "moved" in checkout.run("trap-manage", "datasets", environment={"TRAP_DB": url}).stdout
+    assert "5 images accepted, 0 rejected" in made.stdout
+    listed = checkout.run("trap-manage", "monitor", "list", "moved", environment=url)
+    assert "the centre" in listed.stdout
     assert "moved" not in checkout.run("trap-manage", "datasets").stdout
 
 
@@ -247,8 +256,8 @@ def test_batches_and_running_again_change_nothing(
 
 def test_initdb_prepares_an_empty_database_once(checkout: Checkout, tmp_path: Path) -> None:
     url = {"TRAP_DB": f"sqlite:///{tmp_path / 'not' / 'there' / 'new.db'}"}
-    for _ in range(2):
-        made = checkout.run("trap-manage", "initdb", environment=url)
+    for more in ([], ["-y"]):
+        made = checkout.run("trap-manage", "initdb", *more, environment=url)
         assert made.returncode == 0, made.stderr
     listed = checkout.run("trap-manage", "datasets", environment=url)
     assert listed.returncode == 0, listed.stderr

@@ -13,6 +13,9 @@ from trap_ops.errors import TrapError
 
 # In the order of the help.
 VERBS = (
+    "initproject",
+    "initjob",
+    "import-job",
     "run",
     "inspect",
     "inject",
@@ -42,8 +45,11 @@ VERBS = (
 )
 # Modules of this package have the names of their verbs, unless these say too little or are taken.
 _MODULES = {
-    "inspect": "inspect_images", "find": "find_sources", "compose-env": "compose_env"
-}  # fmt: skip
+    "inspect": "inspect_images",
+    "find": "find_sources",
+    "compose-env": "compose_env",
+    "import-job": "import_job",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,6 +18,7 @@ from trap_ops.store.dataset_rows import (
     delete_dataset,
     refuse_if_held,
 )
+from trap_ops.store.datasets import dataset_named
 
 # What people count, of all tables, and its plural.
 _SHOWN = {
@@ -40,17 +41,17 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
         "candidates, settings and runs, all of them or, if anything goes wrong, nothing. Other "
         "datasets and all files (images, reports, exports) stay. There is no way back.",
     )
-    parser.add_argument("dataset", help="name of the dataset")
+    parser.add_argument("dataset", help="name of the dataset, or its id")
     add_yes(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show, ask, delete."""
-    name = arguments.dataset
     store = Store(store_url())
     store.check()
     with store.read() as connection:
+        name = dataset_named(connection, arguments.dataset)
         found = contents_of(connection, name)
         refuse_if_held(connection, name)
     print(f"dataset {one_line(name)} in {store.safe_url}: {_words(found)}")

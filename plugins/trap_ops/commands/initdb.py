@@ -15,7 +15,14 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
         "initdb",
         help="create or upgrade the results database",
         description="Create the tables in an empty database, or migrate older ones. A first run "
-        "creates them by itself; migrating is never done without being asked.",
+        "creates them by itself; migrating is never done without being asked. Nothing is ever "
+        "dropped: `deldataset` deletes a dataset.",
+    )
+    parser.add_argument(
+        "-y",
+        "--yes",
+        action="store_true",
+        help="as scripts of classic TraP have it; there is no question to answer",
     )
     parser.set_defaults(run=run)
 

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from trap_ops.commands.airflow_process import Finished, Interrupted, TaskResult, run_airflow
 from trap_ops.commands.environment import CONFIGURATIONS, store_url, var_dir
+from trap_ops.commands.jobs import job_folder, monitor_texts, read_job, with_settings
 from trap_ops.commands.summary import Truth, make_console, print_summary, read_truth
 from trap_ops.config.load import AUTO, named_file
 from trap_ops.errors import STOPPED, ConfigError, StoreError, TrapError
@@ -45,10 +46,13 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
         "the start. An earlier run of yours that failed on it is given up.",
     )
     parser.add_argument(
-        "images", nargs="+", help="image files, directories, globs or addresses (s3://, https://)"
+        "images",
+        nargs="+",
+        help="image files, directories, globs or addresses (s3://, https://); or the folder of a "
+        "job, with job.toml, images.txt and monitor.txt",
     )
-    parser.add_argument("--dataset", required=True, help="name of the series")
-    parser.add_argument("--config", default="auto", help="configuration; default: by telescope")
+    parser.add_argument("--dataset", help="name of the series; needed unless a job says it")
+    parser.add_argument("--config", help="configuration; default: the job's, or by telescope")
     parser.add_argument(
         "--set",
         action="append",
@@ -62,6 +66,18 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
         default=[],
         metavar="'RA DEC [NAME]'",
         help="a position to measure in every image, degrees or hh:mm:ss dd:mm:ss",
+    )
+    parser.add_argument(
+        "-m",
+        "--monitor-coords",
+        metavar="'[[RA, DEC], ...]'",
+        help="more positions, as JSON, in degrees",
+    )
+    parser.add_argument(
+        "-l",
+        "--monitor-list",
+        metavar="FILE",
+        help="more positions, from a file with such JSON, a CSV file or a VOTable",
     )
     parser.add_argument("--truth", type=Path, help="truth.json of a simulated series to compare")
     parser.add_argument("--verbose", action="store_true", help="show Airflow's own output")
@@ -82,27 +98,48 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the DAG and print what it found."""
-    # Airflow would refuse them too, but in its own words.
-    check_name(arguments.dataset, "a dataset")
-    if arguments.config != AUTO:
-        named_file(CONFIGURATIONS, arguments.config)
     truth = None if arguments.truth is None else read_truth(arguments.truth)
-    conf = {
-        "images": [absolute_input(item) for item in arguments.images],
-        "dataset": arguments.dataset,
-        "configuration": arguments.config,
-        "overrides": parse_settings(arguments.set),
-        "monitor": arguments.monitor,
-    }
+    conf = parameters(arguments)
     store = Store(store_url())
     console = make_console()
-    give_up_failed(console, store, arguments.dataset)
+    give_up_failed(console, store, conf["dataset"])
     if arguments.cluster and os.environ.get(EAGER, "0") == "0":
         from trap_ops.commands.cluster_run import run_on_cluster
 
         return run_on_cluster(console, store, conf, truth)
     verbose = arguments.verbose or arguments.pdb
     return run_dag(console, store, conf, truth, verbose=verbose, pdb=arguments.pdb)
+
+
+def parameters(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Parameters of the DAG, of a job or without one; the command line wins.
+
+    Raises
+    ------
+    ConfigError
+        If something is missing or cannot be used.
+    """
+    folder = job_folder(arguments.images)
+    job = None if folder is None else read_job(folder)
+    dataset = arguments.dataset or (job.dataset if job else "")
+    configuration = arguments.config or (job.configuration if job else AUTO)
+    if not dataset and arguments.dataset is None:
+        msg = "say which dataset the images belong to: --dataset NAME, or name the folder of a job"
+        raise ConfigError(msg)
+    # Airflow would refuse them too, but in its own words.
+    check_name(dataset, "a dataset")
+    if configuration != AUTO:
+        named_file(CONFIGURATIONS, configuration)
+    settings = parse_settings(arguments.set)
+    return {
+        "images": list(job.images) if job else [absolute_input(item) for item in arguments.images],
+        "dataset": dataset,
+        "configuration": configuration,
+        "overrides": with_settings(job.settings, settings) if job else settings,
+        "monitor": monitor_texts(
+            arguments.monitor, arguments.monitor_coords, arguments.monitor_list, job
+        ),
+    }
 
 
 def run_dag(

@@ -35,6 +35,7 @@ def load_configuration(
     name: str,
     overrides: Mapping[str, Any] | None = None,
     telescopes: Iterable[str] = (),
+    source: str = _OVERRIDES,
 ) -> tuple[str, Configuration]:
     """Read, merge and validate the settings of a run.
 
@@ -48,6 +49,8 @@ def load_configuration(
         ``{section: {key: value}}``, as the parameters of a run give them.
     telescopes : iterable of str
         TELESCOP of the images; decides for ``auto``.
+    source : str
+        What the overrides are from, for messages.
 
     Returns
     -------
@@ -65,11 +68,11 @@ def load_configuration(
     layers = [(DEFAULT_FILE, read_toml(directory / DEFAULT_FILE))]
     if f"{chosen}.toml" != DEFAULT_FILE:
         layers.append((f"{chosen}.toml", read_toml(named_file(directory, chosen))))
-    layers.append((_OVERRIDES, dict(overrides or {})))
+    layers.append((source, dict(overrides or {})))
     merged: dict[str, Any] = {}
     origin: dict[tuple[str | int, ...], str] = {}
-    for source, layer in layers:
-        _merge(merged, layer, source, origin, ())
+    for name_of_layer, layer in layers:
+        _merge(merged, layer, name_of_layer, origin, ())
     problems = [
         f"{origin[path]}: {'.'.join(path)} guards the site and is set in {DEFAULT_FILE} only"
         for path in SITE_ONLY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -131,6 +132,32 @@ def dataset_id(connection: Connection, name: str) -> int:
         msg = f"there is no dataset {name!r}; there are: {', '.join(names) or 'none'}"
         raise StoreError(msg, name=name)
     return int(found)
+
+
+def dataset_named(connection: Connection, text: str) -> str:
+    """Name of a dataset that is given by its name or, as in classic TraP, by its id.
+
+    A text that is neither is returned as it is.
+
+    Raises
+    ------
+    ConfigError
+        If it is the name of one dataset and the id of another.
+    """
+    # More digits are no id, and SQLite would refuse them.
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        return text
+    query = select(dataset.c.id, dataset.c.description)
+    either = (dataset.c.id == int(text)) | (dataset.c.description == text)
+    found = {row.description: row.id for row in connection.execute(query.where(either))}
+    if len(found) > 1:
+        other = next(name for name in found if name != text)
+        msg = (
+            f"{text} is the name of dataset {found[text]}, and the id of dataset {other!r}: give "
+            f"the other by its name, and this one as the id {found[text]}"
+        )
+        raise ConfigError(msg, text=text)
+    return next(iter(found), text)
 
 
 def list_datasets(connection: Connection) -> list[DatasetSummary]:

@@ -77,7 +77,6 @@ def test_names_may_begin_with_a_dash() -> None:
     ("words", "said"),
     [
         (["run", "--dataset", "d"], "required: images"),
-        (["run", "a.fits"], "required: --dataset"),
         (["monitor"], "required: ACTION"),
         (["monitor", "list", "d", "more"], "unrecognized arguments: more"),
         (["deldataset", "d", "--yes", "more"], "unrecognized arguments: more"),
