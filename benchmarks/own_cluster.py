@@ -17,7 +17,9 @@ from benchmarks.environment import child_environment
 from trap_ops.store.database import Store
 
 ROOT = Path(__file__).resolve().parents[1]
-POSTGRES = os.environ.get("TRAP_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+POSTGRES = os.environ.get(
+    "TRAP_TEST_POSTGRES", "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
+)
 RABBITMQ = os.environ.get("TRAP_TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672")
 _FILE = """
 [broker]
