@@ -15,6 +15,8 @@ from trap_ops.commands.environment import var_dir
 from trap_ops.config.cluster import ClusterConfig
 from trap_ops.errors import ConfigError
 
+# Who asks, where that is not the user whom Airflow has made.
+USER, PASSWORD = "TRAP_AIRFLOW_USER", "TRAP_AIRFLOW_PASSWORD"
 _TIMEOUT_S = 30.0
 # A server that is started again answers nothing meanwhile.
 _PATIENCE_S = 60.0
@@ -33,7 +35,7 @@ def airflow_server(cluster: ClusterConfig) -> AirflowServer:
 
 
 class AirflowServer:
-    """Airflow's REST interface, for the user whose password Airflow has written down.
+    """Airflow's REST interface, for TRAP_AIRFLOW_USER or whose password Airflow has written down.
 
     Parameters
     ----------
@@ -124,21 +126,31 @@ class AirflowServer:
         return answer
 
     def _log_in(self) -> None:
-        try:
-            (user, password), *_ = json.loads(self._passwords.read_text()).items()
-        except (OSError, ValueError) as error:
-            msg = f"no password for Airflow at {self.url}: {self._passwords} cannot be read"
-            raise ConfigError(msg) from error
+        user, password, origin = self._login()
         answer = httpx.post(
             f"{self.url}/auth/token",
             json={"username": user, "password": password},
             timeout=_TIMEOUT_S,
         )
         if answer.status_code == httpx.codes.UNAUTHORIZED:
-            msg = f"Airflow at {self.url} refuses the password in {self._passwords}"
+            msg = f"Airflow at {self.url} refuses the password of {user} in {origin}"
             raise ConfigError(msg)
         answer.raise_for_status()
         self._token = answer.json()["access_token"]
+
+    def _login(self) -> tuple[str, str, str]:
+        """User, password, and where they are from."""
+        if user := os.environ.get(USER):
+            return user, os.environ.get(PASSWORD, ""), PASSWORD
+        try:
+            (user, password), *_ = json.loads(self._passwords.read_text()).items()
+        except (OSError, ValueError) as error:
+            msg = (
+                f"no password for Airflow at {self.url}: {self._passwords} cannot be read; set "
+                f"{USER} and {PASSWORD} to yours"
+            )
+            raise ConfigError(msg) from error
+        return user, password, str(self._passwords)
 
 
 def _detail(answer: httpx.Response) -> str:
