@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +62,11 @@ class Buffer:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def waiting_s(self) -> float:
+        """How long the oldest image has waited."""
+        return time.monotonic() - self._waiting[0].received_at if self._waiting else 0.0
 
     def reserve(self, size: int) -> bool:
         """Take room for bytes that have come; whether there is so much.

@@ -56,6 +56,7 @@ class Report:
         self.delay_max_s = 0.0
         self._started = time.monotonic()
         self._sentence = ""
+        self._level = logging.INFO
         self._more = 0
         self._said: Counts | None = None
         self._said_at = self._started
@@ -73,17 +74,22 @@ class Report:
         self.delay_s = seconds
         self.delay_max_s = max(self.delay_max_s, seconds)
 
-    def problem(self, sentence: str) -> None:
-        """Note a sentence for the log; of those of one second the first is said in full."""
-        self._more += bool(self._sentence)
-        self._sentence = self._sentence or sentence
+    def say(self, sentence: str, level: int = logging.WARNING) -> None:
+        """Note a sentence for the log; of those of one second only the first is said in full.
+
+        A warning takes the place of what is none.
+        """
+        if not self._sentence or level > self._level:
+            self._sentence, self._level, self._more = sentence, level, 0
+        elif level == self._level:
+            self._more += 1
 
     def tick(self) -> None:
         """Say what there is to say. Is called once a second."""
         now = time.monotonic()
         if self._sentence:
             more = f" (and {self._more} more)" if self._more else ""
-            _LOG.warning("%s%s; %s", self._sentence, more, self.totals())
+            _LOG.log(self._level, "%s%s; %s", self._sentence, more, self.totals())
             self._sentence, self._more = "", 0
         elif now - self._said_at >= _TOTALS_EVERY_S and self.total != self._said:
             _LOG.info("%s", self.totals())
@@ -101,15 +107,16 @@ class Report:
         )
         return text + (f", {total.incomplete} incomplete" if total.incomplete else "")
 
-    def status(self, waiting: int, waiting_bytes: int) -> dict[str, object]:
-        """The same for programs."""
+    def status(self, waiting: int, waiting_s: float, held_bytes: int) -> dict[str, object]:
+        """The same for programs, with what waits now."""
         return {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "running_s": round(time.monotonic() - self._started, 1),
             "delay_s": round(self.delay_s, 3),
             "delay_max_s": round(self.delay_max_s, 3),
             "waiting": waiting,
-            "held_bytes": waiting_bytes,
+            "waiting_s": round(waiting_s, 3),
+            "held_bytes": held_bytes,
             "total": asdict(self.total),
             "sources": {name: asdict(counts) for name, counts in self.sources.items()},
         }

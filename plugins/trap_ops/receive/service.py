@@ -76,7 +76,6 @@ class Receiver:
     ) -> None:
         self.report = Report(str(endpoint) for endpoint in (*connect, *listen))
         self.addresses: list[tuple[str, int]] = []
-        self.listening = asyncio.Event()
         self._connect = connect
         self._listen = listen
         self._directory = directory
@@ -95,7 +94,6 @@ class Receiver:
         """
         servers = [await self._serve(endpoint) for endpoint in self._listen]
         self.addresses = [server.sockets[0].getsockname()[:2] for server in servers]
-        self.listening.set()
         writer = asyncio.create_task(self._write())
         running: list[asyncio.Task[Any]] = [
             asyncio.create_task(work)
@@ -158,13 +156,10 @@ class Receiver:
                     self._limits.image_s,
                 )
             except (OSError, TimeoutError) as error:
-                # getaddrinfo has errors without a number, and several addresses one of many.
-                detail = one_line(error.strerror or str(error) or "no answer")
-                self.report.problem(
-                    f"{source}: cannot connect: {detail}; trying again in {pause:g} s"
-                )
+                detail = one_line(_detail(error))
+                self.report.say(f"{source}: cannot connect: {detail}; trying again in {pause:g} s")
             else:
-                _LOG.info("connected to %s", source)
+                self.report.say(f"{source}: connected", logging.INFO)
                 before = self.report.sources[source].received
                 await self._receive(source, source, stream, answer)
                 if self.report.sources[source].received > before:
@@ -197,10 +192,10 @@ class Receiver:
                     self._buffer.put(found)
                 elif found.reason == NO_ROOM:
                     counts.dropped += 1
-                    self.report.problem(f"{peer}: {found.message}")
+                    self.report.say(f"{peer}: {found.message}")
                 else:
                     self._refused(source, peer, found.message)
-            _LOG.info("%s: closed the connection", peer)
+            self.report.say(f"{peer}: closed the connection", logging.INFO)
         except ImageError as error:
             self._refused(source, peer, f"{error.message}; the connection is closed")
         finally:
@@ -216,7 +211,7 @@ class Receiver:
             except ImageError as error:
                 if error.reason == DISK:
                     self.report.sources[image.source].dropped += 1
-                    self.report.problem(f"{image.peer}: {error.message}")
+                    self.report.say(f"{image.peer}: {error.message}")
                 else:
                     self._refused(image.source, image.peer, error.message)
             except Exception as error:  # noqa: BLE001 - one image must not end a night of receiving
@@ -236,11 +231,11 @@ class Receiver:
         self.report.delayed(time.monotonic() - image.received_at)
         if saved.lacks:
             counts.incomplete += 1
-            self.report.problem(f"{image.peer}: a run will refuse {saved.path.name}: {saved.lacks}")
+            self.report.say(f"{image.peer}: a run will refuse {saved.path.name}: {saved.lacks}")
 
     def _dropped(self, image: StreamImage) -> None:
         self.report.sources[image.source].dropped += 1
-        self.report.problem(
+        self.report.say(
             f"{image.peer}: the disk is slower than the stream, and the oldest image that waited "
             f"is dropped (buffer of {self._limits.images_max} images, "
             f"{self._limits.bytes_max / 1e6:.0f} MB)"
@@ -248,7 +243,7 @@ class Receiver:
 
     def _refused(self, source: str, peer: str, reason: str) -> None:
         self.report.sources[source].refused += 1
-        self.report.problem(one_line(f"{peer}: refused: {reason}"))
+        self.report.say(one_line(f"{peer}: refused: {reason}"))
 
     async def _tick(self) -> None:
         while True:
@@ -258,7 +253,8 @@ class Receiver:
     def _tell(self) -> None:
         self.report.tick()
         if self._told is not None:
-            self._told(self.report.status(len(self._buffer), self._buffer.held))
+            buffer = self._buffer
+            self._told(self.report.status(len(buffer), buffer.waiting_s, buffer.held))
 
 
 async def _cancelled(tasks: list[asyncio.Task[Any]]) -> list[BaseException | None]:
@@ -267,6 +263,14 @@ async def _cancelled(tasks: list[asyncio.Task[Any]]) -> list[BaseException | Non
         task.cancel()
     found = await asyncio.gather(*tasks, return_exceptions=True)
     return [result if isinstance(result, BaseException) else None for result in found]
+
+
+def _detail(error: OSError | TimeoutError) -> str:
+    number = error.errno or 0
+    # Names that cannot be looked up have numbers of their own, below 0.
+    said = os.strerror(number) if number > 0 else error.strerror
+    # Of a host with several addresses one error tells them all.
+    return said or str(error) or "no answer"
 
 
 def _peer_of(answer: asyncio.StreamWriter) -> str:
