@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trap_ops.commands.environment import image_access
-from trap_ops.config.model import ImagesConfig
+from trap_ops.commands.inspect_images import Configurations
+from trap_ops.config.load import AUTO
 from trap_ops.errors import ConfigError
 from trap_ops.images.addresses import is_address
 from trap_ops.images.discovery import absolute_input, find_files
@@ -41,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         msg = f"--every {arguments.every:g}: give 0 to 86400 seconds"
         raise ConfigError(msg)
     inputs = [absolute_input(item) for item in arguments.images]
-    found = find_files(inputs, ImagesConfig().suffixes, (), image_access())
+    settings = Configurations(AUTO, []).images
+    found = find_files(inputs, settings.suffixes, settings.data_roots, image_access())
     paths = [Path(path) for path in found.paths if not is_address(path)]
     images = (stream_bytes(path) for path in sorted(paths, key=lambda path: path.name))
     late = 0.0

@@ -23,12 +23,13 @@ from trap_ops.images.cards import CARD, Header
 MAGIC = 0x47494A53484F4D4F
 ANNOUNCEMENT_SIZE = 512
 # Bytes; thousands of HISTORY cards fit.
-HEADER_MAX = 1 << 20
+HEADER_MAX = 1 << 18
 _ANNOUNCEMENT = struct.Struct("<QII496x")
 _OTHER_ORDER = struct.pack(">Q", MAGIC)
 _PIXEL_SIZE = 4
 _BITPIX = -32
 _AXES_MAX = 9
+_OF_SHAPE = (b"BITPIX ", b"NAXIS")
 _END = b"END".ljust(CARD)
 # Written anew; or of the whole file as the telescope had it, which it no longer is.
 _OWN_CARDS = {"SIMPLE", "BITPIX", "NAXIS", "CHECKSUM", "DATASUM", "END"}
@@ -107,7 +108,8 @@ def parse_header(raw: bytes, announced: Announcement) -> bytes:
         raise ImageError(msg, reason="bad header")
     cards = [text[start : start + CARD].ljust(CARD) for start in range(0, len(text), CARD)]
     cards = cards[: cards.index(_END)] if _END in cards else cards
-    shape = _shape(Header.parse(b"".join(cards)))
+    # The others are read when there is time for them.
+    shape = _shape(Header.parse(b"".join(card for card in cards if card.startswith(_OF_SHAPE))))
     size = math.prod(shape) * _PIXEL_SIZE
     if size != announced.pixels_size:
         axes = " x ".join(map(str, shape))

@@ -8,8 +8,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
+from trap_ops.records.names import one_line
+
 _LOG = logging.getLogger(__name__)
 _TOTALS_EVERY_S = 60.0
+# Characters: headers are quoted in it, and may hold anything.
+_SENTENCE_MAX = 500
 
 
 @dataclass
@@ -79,6 +83,7 @@ class Report:
 
         A warning takes the place of what is none.
         """
+        sentence = one_line(sentence)[:_SENTENCE_MAX]
         if not self._sentence or level > self._level:
             self._sentence, self._level, self._more = sentence, level, 0
         elif level == self._level:

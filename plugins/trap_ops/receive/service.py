@@ -18,7 +18,6 @@ from trap_ops.receive.counts import Report
 from trap_ops.receive.endpoints import Endpoint
 from trap_ops.receive.reading import NO_ROOM, read_images
 from trap_ops.receive.writing import DISK, Directory, Outcome, Saved
-from trap_ops.records.names import one_line
 
 _LOG = logging.getLogger(__name__)
 # Of all listening ports together; telescopes have a connection for each subband.
@@ -156,10 +155,10 @@ class Receiver:
                     self._limits.image_s,
                 )
             except (OSError, TimeoutError) as error:
-                detail = one_line(_detail(error))
-                self.report.say(f"{source}: cannot connect: {detail}; trying again in {pause:g} s")
+                self.report.say(
+                    f"{source}: cannot connect: {_detail(error)}; trying again in {pause:g} s"
+                )
             else:
-                self.report.say(f"{source}: connected", logging.INFO)
                 before = self.report.sources[source].received
                 await self._receive(source, source, stream, answer)
                 if self.report.sources[source].received > before:
@@ -177,6 +176,7 @@ class Receiver:
         """Take images until the connection ends or cannot be used any more."""
         counts = self.report.sources[source]
         counts.connections += 1
+        self.report.say(f"{peer}: connected", logging.INFO)
         _keep_alive(answer)
         try:
             async for found in read_images(
@@ -243,7 +243,7 @@ class Receiver:
 
     def _refused(self, source: str, peer: str, reason: str) -> None:
         self.report.sources[source].refused += 1
-        self.report.say(one_line(f"{peer}: refused: {reason}"))
+        self.report.say(f"{peer}: refused: {reason}")
 
     async def _tick(self) -> None:
         while True:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import random
 import socket
 import threading
@@ -229,6 +231,34 @@ def test_what_has_been_received_is_written_at_the_end(tmp_path: Path) -> None:
             until(lambda: receiver.report.total.received == 5)
         threading.Timer(0.2, Slow.free.set).start()
     assert len(files(tmp_path)) == 5
+
+
+def test_a_full_disk_costs_the_images_that_it_has_no_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with receiving(directory_of(tmp_path)) as receiver, connected(receiver) as connection:
+        with monkeypatch.context() as patch:
+            patch.setattr("os.fsync", full)
+            connection.sendall(window(at(0)))
+            until(lambda: receiver.report.total.dropped == 1)
+        connection.sendall(window(at(1)))
+        until(lambda: receiver.report.total.written == 1)
+    check_sums(receiver.report.total)
+    assert f"cannot be written to {tmp_path}: No space left on device" in caplog.text
+
+
+def test_what_a_header_says_cannot_flood_or_forge_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    report = Receiver((), ANY_PORT, directory_of(tmp_path), QUICK).report
+    report.say("a\nforged line" + "x" * 100_000)
+    report.tick()
+    (line,) = caplog.messages
+    assert "\n" not in line
+    assert len(line) < 800
 
 
 def test_a_fault_of_ours_costs_one_image(
