@@ -28,18 +28,22 @@ def pixels(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(24, 32)).astype("<f4")
 
 
-def cards_of(changes: dict[str, Any] | None = None) -> bytes:
+def cards_of(changes: dict[str, Any] | None = None, shape: tuple[int, int] = (24, 32)) -> bytes:
     made = header(changes)
-    first = {"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": 32, "NAXIS2": 24}
+    ny, nx = shape
+    first = {"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": nx, "NAXIS2": ny}
     for key, value in reversed(first.items()):
         made.insert(0, (key, value))
     return made.tostring().encode("ascii")
 
 
-def window(changes: dict[str, Any] | None = None, seed: int = 0) -> bytes:
+def window(
+    changes: dict[str, Any] | None = None, seed: int = 0, data: np.ndarray | None = None
+) -> bytes:
     """An image as the emulator of classic TraP packs it."""
-    text, data = cards_of(changes), pixels(seed).tobytes()
-    return struct.pack("=QLL496x", 0x47494A53484F4D4F, len(text), len(data)) + text + data
+    data = pixels(seed) if data is None else data
+    text, raw = cards_of(changes, data.shape), data.tobytes()
+    return struct.pack("=QLL496x", 0x47494A53484F4D4F, len(text), len(raw)) + text + raw
 
 
 def at(second: int) -> dict[str, str]:

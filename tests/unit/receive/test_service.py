@@ -208,11 +208,13 @@ def test_where_the_disk_is_slow_the_oldest_are_dropped_and_counted(
 
 
 def test_what_finds_no_room_at_all_is_dropped_and_the_connection_goes_on(tmp_path: Path) -> None:
-    limits = replace(QUICK, bytes_max=int(1.5 * pixels().nbytes))
+    # Larger than what is read at a time.
+    large = np.ones((700, 700), "<f4")
+    limits = replace(QUICK, bytes_max=int(1.5 * large.nbytes), image_s=10.0)
     with receiving(slow(tmp_path), limits=limits) as receiver, connected(receiver) as connection:
-        connection.sendall(window(at(0)))
+        connection.sendall(window(at(0), data=large))
         until(lambda: receiver.report.total.received == 1 and len(receiver._buffer) == 0)
-        connection.sendall(window(at(1)))
+        connection.sendall(window(at(1), data=large))
         until(lambda: receiver.report.total.dropped == 1)
         Slow.free.set()
         until(lambda: receiver._buffer.held == 0)

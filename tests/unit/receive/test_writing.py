@@ -142,6 +142,18 @@ def test_a_full_disk_leaves_nothing_and_the_next_image_is_written(
     assert directory.save(image()).outcome is Outcome.WRITTEN
 
 
+def test_bytes_are_on_the_disk_before_their_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power failure a name without its bytes would be taken for an image."""
+    seen = []
+    fsync = os.fsync
+    monkeypatch.setattr("os.fsync", lambda file: (seen.append(files(tmp_path)), fsync(file)))
+    directory_of(tmp_path).save(image())
+    # The bytes, and then the directory.
+    assert seen == [[], [NAME]]
+
+
 def test_one_receiver_writes_into_a_directory(tmp_path: Path) -> None:
     (tmp_path / ".trap-receive.part").write_text("of one that was killed")
     first = directory_of(tmp_path)
