@@ -43,7 +43,7 @@ def test_a_service_takes_what_is_sent_and_ends_cleanly(
             until(lambda: len(files(tmp_path / "got")) == 3)
         finally:
             service.send_signal(signal.SIGTERM)
-        assert service.wait(timeout=20) == 0
+        assert service.wait(timeout=60) == 0
     assert "stopped: 3 images received, 3 written" in log.read_text()
     told = json.loads(status.read_text())
     assert (told["total"]["received"], told["total"]["written"], told["waiting"]) == (3, 3, 0)

@@ -20,7 +20,7 @@ from trap_ops.receive.service import Limits, Receiver
 from trap_ops.receive.writing import Directory
 from unit.images.fits_files import header
 
-QUICK = Limits(image_s=0.4, retry_s=0.02, retry_max_s=0.1)
+QUICK = Limits(image_s=60.0, retry_s=0.02, retry_max_s=0.1)
 ANY_PORT = (Endpoint("127.0.0.1", 0),)
 
 
@@ -58,7 +58,7 @@ def directory_of(path: Path, **options: Any) -> Directory:
 
 
 def until(true: Callable[[], bool], what: str = "") -> None:
-    end = time.monotonic() + 10.0
+    end = time.monotonic() + 60.0
     while not true():
         assert time.monotonic() < end, what or "it did not happen"
         time.sleep(0.005)
@@ -88,13 +88,13 @@ def receiving(
         finally:
             if not running.done():
                 told[0][0].call_soon_threadsafe(told[0][1].set)
-            running.result(timeout=20.0)
+            running.result(timeout=60.0)
             directory.close()
 
 
 @contextmanager
 def connected(receiver: Receiver) -> Iterator[socket.socket]:
-    with socket.create_connection(receiver.addresses[0], timeout=10.0) as connection:
+    with socket.create_connection(receiver.addresses[0], timeout=60.0) as connection:
         yield connection
 
 

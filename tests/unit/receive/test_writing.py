@@ -184,7 +184,7 @@ WORDS = st.sampled_from(
 KEYS = st.sampled_from(["DATE-OBS", "RESTFRQ", "TELESCOP", "CTYPE1", "CRVAL1", "BMAJ", "OBJECT"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(
     st.lists(st.tuples(KEYS, WORDS), max_size=3),
     st.lists(st.tuples(st.integers(0, len(BARE) - 1), st.integers(32, 126)), max_size=6),
