@@ -38,7 +38,7 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
 
 def run(arguments: argparse.Namespace) -> int:
     """Change the files and say what was changed."""
-    values = read_parset(_text(arguments.parset), one_line(arguments.parset.name))
+    values = read_parset(read_text(arguments.parset), one_line(arguments.parset.name))
     configurations = Configurations(arguments.config, arguments.set)
     settings = configurations.images
     inputs = [absolute_input(item) for item in arguments.targets]
@@ -74,7 +74,14 @@ def _inject(
     )
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Text of a parset.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

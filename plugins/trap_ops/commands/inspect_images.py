@@ -6,7 +6,7 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from rich.console import Console
@@ -81,7 +81,8 @@ class Configurations:
         self._overrides = parse_settings(settings)
         default = DEFAULT_FILE.removesuffix(".toml")
         self.images = self._load(default if name == AUTO else name)[1].images
-        self.of_telescope = cache(self._of_telescope)
+        # Telescopes are few, but a stream may name any number of them.
+        self.of_telescope = lru_cache(maxsize=100)(self._of_telescope)
 
     def rules_of(self, telescope: str) -> ImagesConfig:
         """Settings for images of a telescope."""

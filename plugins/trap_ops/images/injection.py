@@ -89,15 +89,44 @@ def inject(
         old, new = inject_table(path, values, dry_run=dry_run)
         return [Change("END of LOFAR_ORIGIN", old, new, kept=False)]
     hdu, header = find_image_hdu(local_file(path), rules_of)
+    changes, wanted = _changes(values, header, over=over)
+    if wanted and not dry_run:
+        replace_file(path, lambda old, new: _rewrite(path.name, hdu, wanted, old, new))
+    return changes
+
+
+def with_values(
+    raw: bytes, values: Mapping[str, str | int | float], *, over: bool = False
+) -> bytes:
+    """Cards of a header, without END, with metadata as :func:`inject` writes it into a file.
+
+    Parameters
+    ----------
+    raw : bytes
+    values : mapping
+        By key of the parset.
+    over : bool
+        Replace cards that are there.
+    """
+    return _with_cards(raw, _changes(values, Header.parse(raw), over=over)[1])
+
+
+def whole_header(cards: bytes) -> bytes:
+    """Cards with END, in whole blocks."""
+    return (cards + _END).ljust(_padded(len(cards) + CARD), b" ")
+
+
+def _changes(
+    values: Mapping[str, str | int | float], header: Header, *, over: bool
+) -> tuple[list[Change], dict[str, bytes]]:
+    """What becomes of each card, and the cards to be written by keyword."""
     changes = [_change(key, value, header, over=over) for key, value in values.items()]
     wanted = {
         change.keyword: str(card_of(key, values[key])).encode("ascii")
         for key, change in zip(values, changes, strict=True)
         if not change.kept
     }
-    if wanted and not dry_run:
-        replace_file(path, lambda old, new: _rewrite(path.name, hdu, wanted, old, new))
-    return changes
+    return changes, wanted
 
 
 def _change(key: str, value: str | float, header: Header, *, over: bool) -> Change:
@@ -124,7 +153,7 @@ def _rewrite(
         cards = _with_cards(hdu.raw, wanted)
         if "CHECKSUM" in hdu.header.values:
             cards = _with_checksum(name, hdu, raw, cards, source)
-        target.write(_whole(cards))
+        target.write(whole_header(cards))
         shutil.copyfileobj(source, target, _CHUNK)
 
 
@@ -161,11 +190,6 @@ def _with_cards(raw: bytes, wanted: Mapping[str, bytes]) -> bytes:
     return b"".join([*made[:n], *waiting.values(), *rest[len(waiting) :]])
 
 
-def _whole(cards: bytes) -> bytes:
-    """Cards with END, in whole blocks."""
-    return (cards + _END).ljust(_padded(len(cards) + CARD), b" ")
-
-
 def _padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
@@ -186,7 +210,7 @@ def _with_checksum(name: str, hdu: Hdu, header: bytes, cards: bytes, source: _St
         raise ImageError(msg, reason="bad checksum")
     empty = str(fits.Card("CHECKSUM", "0" * 16, "HDU checksum")).encode("ascii")
     cards = _with_cards(cards, {"CHECKSUM": empty})
-    text = _encoded(_WORD ^ _added(of_data, _whole(cards)))
+    text = _encoded(_WORD ^ _added(of_data, whole_header(cards)))
     return _with_cards(cards, {"CHECKSUM": empty.replace(b"0" * 16, text)})
 
 

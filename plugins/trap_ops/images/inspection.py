@@ -6,7 +6,7 @@ until it has no more to say: so what is told is what a run would meet, in the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,8 +15,10 @@ import numpy as np
 from trap_ops.config.headers import AssumeConfig
 from trap_ops.config.model import ImagesConfig
 from trap_ops.errors import ImageError
+from trap_ops.images import fits
 from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.images.cards import Header
+from trap_ops.images.files import SourceFile
 from trap_ops.images.frames import Place, celestial_wcs, read_frame, read_place
 from trap_ops.images.keywords import first_text
 from trap_ops.images.reading import RulesOf, read_headers
@@ -98,10 +100,37 @@ def inspect(location: str, rules_of: RulesOf, access: Access = LOCAL_ONLY) -> li
         One for each plane that the settings choose. Of a file that is refused one: of the first
         plane, where planes are what is wrong.
     """
+    return _inspected(
+        location,
+        rules_of,
+        lambda rules, place: read_headers(location, rules, access, place),
+    )
+
+
+def inspect_source(source: SourceFile, rules_of: RulesOf) -> list[Inspection]:
+    """Read all that a FITS file says of its images, which need not be on a disk.
+
+    Parameters
+    ----------
+    source : SourceFile
+        Its header is read only; its size is that of the whole.
+    rules_of : callable
+        Gives the settings for images of a telescope.
+    """
+    return _inspected(
+        source.location,
+        rules_of,
+        lambda rules, place: fits.read_headers(source, rules, place),
+    )
+
+
+def _inspected(
+    location: str, rules_of: RulesOf, read: Callable[[RulesOf, fits.PlaceOf], list[ImageFile]]
+) -> list[Inspection]:
     reader = _Reader(rules_of)
     while True:
         try:
-            found = read_headers(location, reader.rules_of, access, reader.place_of)
+            found = read(reader.rules_of, reader.place_of)
         except ImageError as error:
             if not reader.go_on_without(error):
                 return [reader.told(location, None)]

@@ -46,7 +46,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO, BinaryIO], None]) -> Non
                 os.fsync(new.fileno())
                 _check_same(path, before)
                 scratch.replace(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         msg = f"{path.name}: it cannot be changed: {error.strerror or error}; the file is as it was"
         raise ImageError(msg, reason="cannot be written", passing=True) from error
@@ -114,7 +114,8 @@ def _check_same(path: Path, before: os.stat_result) -> None:
         raise ImageError(msg, reason="file changed", passing=True)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Have the names in a directory on the disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

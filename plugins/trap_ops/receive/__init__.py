@@ -1,0 +1,1 @@
+"""The image stream of a telescope, received and written to files."""
