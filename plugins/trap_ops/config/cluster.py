@@ -17,6 +17,10 @@ CLUSTER_FILE = "cluster.toml"
 FILE_VARIABLE = "TRAP_CLUSTER"
 BROKER_VARIABLE = "TRAP_BROKER"
 DATABASE_VARIABLE = "TRAP_AIRFLOW_DB"
+# What the commands of the cluster tell its processes of [tasks].
+TIMEOUT_VARIABLE = "TRAP_TASK_TIMEOUT_MIN"
+RETRIES_VARIABLE = "TRAP_TASK_RETRIES"
+RETRY_DELAY_VARIABLE = "TRAP_TASK_RETRY_DELAY_S"
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
 
@@ -57,12 +61,21 @@ class WorkerConfig(Section):
     concurrency: int = Field(ge=1, le=1000)
 
 
+class TasksConfig(Section):
+    """How long a task may take, and how often it is tried."""
+
+    timeout_min: float = Field(720.0, ge=0.1, le=1380.0)
+    retries: int = Field(6, ge=0, le=100)
+    retry_delay_s: float = Field(15.0, ge=0.0, le=600.0)
+
+
 class ClusterConfig(Section):
     """All of it."""
 
     broker: BrokerConfig
     database: DatabaseConfig
     server: ServerConfig = ServerConfig()
+    tasks: TasksConfig = TasksConfig()
     workers: tuple[WorkerConfig, ...] = Field(min_length=1)
 
 
