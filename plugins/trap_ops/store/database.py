@@ -431,7 +431,8 @@ def _make_engine(url: URL) -> Engine:
 def _postgres_engine(url: URL) -> Engine:
     """An engine whose connections end where the network has been lost, on both sides."""
     own = {name: value for name, value in _CONNECTION.items() if name not in url.query}
-    engine = create_engine(url, connect_args=own)
+    # A server that was started again has ended them all, unnoticed until they are used.
+    engine = create_engine(url, connect_args=own, pool_pre_ping=True)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connection
