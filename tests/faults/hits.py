@@ -1,4 +1,4 @@
-"""The faults. Each says what it has hit, so that a test that hits nothing is no test."""
+"""The faults. Each says what it has hit, and fails where it has hit nothing."""
 
 from __future__ import annotations
 
@@ -9,36 +9,39 @@ from contextlib import suppress
 import psutil
 import psycopg2
 
+from faults.bed import RESULTS, Bed, wait_for
 from faults.services import Network
-from faults.testbed import RESULTS, Testbed, wait_for
 from with_airflow.clusters import kill_family, worker_process
 
 
-def kill_worker(made: Testbed, worker: str) -> None:
-    """SIGKILL a worker and all its tasks at once."""
-    at_work = made.tasks("running")
-    kill_family(worker_process(made.cluster, worker))
-    made.say(f"worker {worker} killed; running: {sorted(at_work)}")
+def kill_worker(made: Bed, worker: str) -> None:
+    """SIGKILL a worker and all its tasks at once, when it has some."""
+    process = worker_process(made.cluster, worker)
+    at_work = wait_for(f"{worker} has a task", lambda: made.tasks("running", queue=worker))
+    count = kill_family(process)
+    made.say(f"worker {worker} killed with {count} tasks of {sorted(at_work)}")
 
 
-def end_worker_warmly(made: Testbed, worker: str) -> None:
+def end_worker_warmly(made: Bed, worker: str) -> None:
     """SIGTERM: it finishes what it has begun, and is started again."""
     process = worker_process(made.cluster, worker)
-    at_work = made.tasks("running")
+    at_work = wait_for(f"{worker} has a task", lambda: made.tasks("running", queue=worker))
     process.terminate()
     gone, _ = psutil.wait_procs([process], timeout=120)
     assert gone, "a worker that was told to stop goes on"
-    made.say(f"worker {worker} ended by SIGTERM; running: {sorted(at_work)}")
+    lost = at_work & made.tasks("running", queue=worker)
+    made.say(f"worker {worker} ended by SIGTERM with {sorted(at_work)}; not ended: {sorted(lost)}")
+    assert not lost, "it did not finish what it had begun"
 
 
-def kill_scheduler(made: Testbed) -> None:
+def kill_scheduler(made: Bed) -> None:
     scheduler = next(p for p in made.cluster.processes() if p.cmdline()[-1:] == ["scheduler"])
     scheduler.kill()
     psutil.wait_procs([scheduler], timeout=10)
-    made.say(f"scheduler killed; queued: {sorted(made.tasks('queued'))}")
+    made.say(f"scheduler killed; queued {sorted(made.tasks('queued'))}, {made.at_work}")
 
 
-def restart_broker(made: Testbed, number: signal.Signals, away_s: float) -> None:
+def restart_broker(made: Bed, number: signal.Signals, away_s: float) -> None:
     """End the broker, and start it again after some seconds."""
     waiting = made.tasks("queued")
     made.broker.end(number)
@@ -46,51 +49,75 @@ def restart_broker(made: Testbed, number: signal.Signals, away_s: float) -> None
     made.broker.start()
     made.say(
         f"{type(made.broker).__name__} ended with {number.name}, away for {away_s:.1f} s; "
-        f"queued: {sorted(waiting)}"
+        f"queued {sorted(waiting)}, {made.at_work}"
     )
 
 
-def restart_postgres(made: Testbed, away_s: float) -> None:
+def lose_queue(made: Bed) -> None:
+    """Kill a broker without memory while a message waits in it that no worker has taken.
+
+    The worker that would take it stands still meanwhile.
+    """
+    process = worker_process(made.cluster, "pixels")
+    family = [process, *process.children(recursive=True)]
+    for member in family:
+        member.suspend()
+    try:
+        waiting = wait_for("a task waits", lambda: made.tasks("queued", queue="pixels"))
+        time.sleep(2.0)
+        restart_broker(made, signal.SIGKILL, away_s=1.0)
+    finally:
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.resume()
+    made.say(f"messages lost: {sorted(waiting)}")
+
+
+def restart_postgres(made: Bed, away_s: float) -> None:
     """End PostgreSQL without a word to its clients, and start it again after some seconds."""
-    at_work = made.tasks("running")
+    at_work = made.at_work
     made.postgres.end(signal.SIGQUIT)
     time.sleep(away_s)
     made.postgres.start()
-    made.say(f"PostgreSQL away for {away_s:.1f} s; running: {sorted(at_work)}")
+    made.say(f"PostgreSQL away for {away_s:.1f} s; {at_work}")
 
 
-def fill_disk(made: Testbed) -> None:
-    """Fill the disk of var/ until a task has failed of it; then make room."""
+def fill_disk(made: Bed, for_s: float) -> None:
+    """Fill the disk of var/ for some seconds."""
+    at_work = made.at_work
     ballast = made.cluster.checkout.var / "ballast"
-    failed = len(made.tasks("up_for_retry"))
-    with ballast.open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(1 << 16))
     try:
-        wait_for("a task fails of the full disk", lambda: made.tasks("up_for_retry"))
-        made.say(f"disk full; tasks to be tried again: {sorted(made.tasks('up_for_retry'))}")
+        until = time.monotonic() + for_s
+        while time.monotonic() < until:  # What others free is filled, too.
+            with ballast.open("ab", buffering=0) as file, suppress(OSError):
+                while True:
+                    file.write(bytes(1 << 12))
+            time.sleep(0.2)
     finally:
         ballast.unlink()
-    assert failed == 0
+    made.say(f"disk of var/ full for {for_s:.0f} s; {at_work}")
 
 
-def hang_tasks(made: Testbed, table: str, until_s: float) -> None:
+def hang_tasks(made: Bed, table: str, until_s: float) -> None:
     """Hold a lock on a table of the results until a task that waits for it has been given up."""
     connection = psycopg2.connect(f"{made.postgres.url}/{RESULTS}")
     try:
         connection.cursor().execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         query = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = CAST(:name AS regclass)"
         wait_for("a task hangs", lambda: made.ask(RESULTS, query, name=table))
-        hangs = made.tasks("running")
+        hangs, started = made.tasks("running"), time.monotonic()
         wait_for("it is given up", lambda: hangs - made.tasks("running"), until_s)
-        made.say(f"given up, because they hung: {sorted(hangs - made.tasks('running'))}")
+        ended = sorted(hangs - made.tasks("running"))
+        made.say(f"given up after {time.monotonic() - started:.0f} s, because they hung: {ended}")
     finally:
         connection.close()
 
 
-def cut(made: Testbed, network: Network, until_s: float) -> None:
+def cut(made: Bed, network: Network, until_s: float) -> None:
     """Pull the cable of the other host while it has tasks, until they are given up."""
-    mine = wait_for("the other host has a task", lambda: made.tasks("running"))
+    mine = wait_for("the other host has a task", lambda: made.tasks("running", host=network.name))
     network.plug("down")
-    made.say(f"cable pulled; running: {sorted(mine)}")
+    started = time.monotonic()
+    made.say(f"cable of {network.name} pulled; it had {sorted(mine)}")
     wait_for("they are given up", lambda: not (mine & made.tasks("running")), until_s)
+    made.say(f"given up after {time.monotonic() - started:.0f} s")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from faults.bed import run_hit, servers_and_cluster, wait_for
 from faults.hits import kill_scheduler, kill_worker, restart_broker, restart_postgres
-from faults.testbed import run_hit, servers_and_cluster, wait_for
 
 
 @pytest.mark.timeout(600)

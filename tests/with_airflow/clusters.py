@@ -227,10 +227,18 @@ def worker_process(cluster: Cluster, name: str) -> psutil.Process:
     return psutil.Process(int(found[1]))
 
 
-def kill_family(process: psutil.Process) -> None:
-    """Kill a process and all that it has started, at once."""
+def kill_family(process: psutil.Process) -> int:
+    """Kill a process and all that it has started, at once; return how many tasks it had."""
     family = [process, *process.children(recursive=True)]
     assert len(family) > 1, "it has children for tasks"
     for member in family:
         with suppress(psutil.NoSuchProcess):
+            member.suspend()
+    tasks = 0
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            # A supervisor names the task that it has, and has a child that does it.
+            tasks += "supervisor" in " ".join(member.cmdline()) and len(member.children()) > 0
             member.kill()
+    psutil.wait_procs(family, timeout=10)
+    return tasks

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
+import psutil
 from sqlalchemy import create_engine, make_url, text
 
-from faults.services import BROKERS, Postgres, Service, served
+from faults.services import BROKERS, Network, Postgres, Service, served
 from stages.conftest import checksum
+from trap_ops.commands.celery_workers import ping
 from with_airflow.clusters import SETTINGS, Cluster, running
+from with_airflow.conftest import ROOT
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +28,7 @@ _PATIENCE_S = 240.0
 
 
 @dataclass
-class Testbed:
+class Bed:
     """A running cluster whose servers may be hit, and what was done to it."""
 
     cluster: Cluster
@@ -43,10 +46,19 @@ class Testbed:
         finally:
             engine.dispose()
 
-    def tasks(self, state: str) -> set[tuple[str, int, int]]:
+    def tasks(self, state: str, queue: str = "%", host: str = "%") -> set[tuple[str, int, int]]:
         """Tasks in a state of Airflow: name, number in its map, number of the try."""
-        query = "SELECT task_id, map_index, try_number FROM task_instance WHERE state = :state"
-        return {tuple(row) for row in self.ask(AIRFLOW, query, state=state)}
+        query = (
+            "SELECT task_id, map_index, try_number FROM task_instance WHERE state = :state "
+            "AND queue LIKE :queue AND coalesce(hostname, '') LIKE :host"
+        )
+        found = self.ask(AIRFLOW, query, state=state, queue=queue, host=host)
+        return {tuple(row) for row in found}
+
+    @property
+    def at_work(self) -> str:
+        """What runs, in words."""
+        return f"running {sorted(self.tasks('running'))}"
 
     def tries(self, dataset: str) -> dict[str, int]:
         """How often each task of the runs on a dataset was begun, by name and number."""
@@ -70,6 +82,10 @@ class Testbed:
         self.done.append(what)
         logger.info("%s", what)
 
+    def workers(self) -> str:
+        """Names of the workers that answer."""
+        return " ".join(ping(self.broker.url))
+
     def task_logs(self) -> str:
         """All logs of tasks."""
         logs = (self.cluster.checkout.var / "airflow" / "logs").rglob("*.log")
@@ -88,7 +104,7 @@ def wait_for(what: str, condition: Callable[[], Any], patience_s: float = _PATIE
 @contextmanager
 def servers_and_cluster(
     kind: str, directory: Path, host: str = "127.0.0.1", timeout_min: float = 60.0
-) -> Iterator[Testbed]:
+) -> Iterator[Bed]:
     """A cluster on servers of its own."""
     with (
         served(Postgres(host)) as postgres,
@@ -109,15 +125,16 @@ def servers_and_cluster(
             store = cluster.store
             store.prepare()
             store.close()
-            yield Testbed(cluster, postgres, broker)
+            yield Bed(cluster, postgres, broker)
 
 
 @contextmanager
 def run_hit(
-    made: Testbed, images: list[Path], dataset: str, expected: str, patience_s: float = 600.0
-) -> Iterator[Future[CompletedProcess[str]]]:
+    made: Bed, images: list[Path], dataset: str, expected: str, patience_s: float = 600.0
+) -> Iterator[Future[subprocess.CompletedProcess[str]]]:
     """A run that faults may hit; at the end all must be as if there had been none."""
     words = ["run", "--cluster", *map(str, images), "--dataset", dataset, *SETTINGS]
+    words.append("--set=execution.parallel_tasks=3")
     started = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(made.cluster.run, *words, TIMEOUT=str(patience_s))
@@ -128,7 +145,7 @@ def run_hit(
     assert_unharmed(made, dataset, expected)
 
 
-def assert_unharmed(made: Testbed, dataset: str, expected: str) -> None:
+def assert_unharmed(made: Bed, dataset: str, expected: str) -> None:
     """Check that results are those of one process, and that nothing is left for an operator."""
     store = made.cluster.store
     try:
@@ -141,3 +158,32 @@ def assert_unharmed(made: Testbed, dataset: str, expected: str) -> None:
     assert {*made.ask(RESULTS, "SELECT state FROM run")} == {("finished",)}
     query = "SELECT task_id, state FROM task_instance WHERE state IS DISTINCT FROM 'success'"
     assert made.ask(AIRFLOW, query) == []
+
+
+@contextmanager
+def worker_elsewhere(made: Bed, network: Network) -> Iterator[Path]:
+    """A worker for pixels on another host; what it says is in the file."""
+    log = made.cluster.checkout.home.parent / "elsewhere.log"
+    words = [
+        "ip", "netns", "exec", network.name, "unshare", "--uts", "sh", "-c",
+        'hostname "$0" && exec "$@"', network.name, str(ROOT / "bin" / "trap-manage"), "celery",
+        "worker", "--queues=pixels", "--concurrency=2", "--celery-hostname=elsewhere@%h",
+        "--skip-serve-logs", f"--pid={log.with_suffix('.pid')}",
+    ]  # fmt: skip
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            words, env={**made.cluster.checkout.environment, **made.cluster.variables},
+            cwd=made.cluster.checkout.home, stdout=file, stderr=file, start_new_session=True,
+        )  # fmt: skip
+    try:
+        wait_for("the worker elsewhere", lambda: "elsewhere@" in made.workers())
+        yield log
+    finally:
+        family = [
+            psutil.Process(process.pid),
+            *psutil.Process(process.pid).children(recursive=True),
+        ]
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        process.wait(20)
