@@ -56,6 +56,11 @@ class Bed:
         return {tuple(row) for row in found}
 
     @property
+    def given_up(self) -> int:
+        """How many tries of tasks did not succeed."""
+        return int(self.ask(AIRFLOW, "SELECT sum(try_number - 1) FROM task_instance")[0][0])
+
+    @property
     def at_work(self) -> str:
         """What runs, in words."""
         return f"running {sorted(self.tasks('running'))}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psutil
 import psycopg2
@@ -14,18 +15,47 @@ from faults.services import Network
 from with_airflow.clusters import kill_family, worker_process
 
 
-def kill_worker(made: Bed, worker: str) -> None:
-    """SIGKILL a worker and all its tasks at once, when it has some."""
+def kill_worker(made: Bed, worker: str) -> int:
+    """SIGKILL a worker and all its tasks at once; return how many it had."""
     process = worker_process(made.cluster, worker)
-    at_work = wait_for(f"{worker} has a task", lambda: made.tasks("running", queue=worker))
+    at_work = made.tasks("running", queue=worker)
     count = kill_family(process)
     made.say(f"worker {worker} killed with {count} tasks of {sorted(at_work)}")
+    return count
+
+
+@contextmanager
+def locked(made: Bed, table: str) -> Iterator[None]:
+    """Let nobody write to a table of the results."""
+    connection = psycopg2.connect(f"{made.postgres.url}/{RESULTS}")
+    try:
+        connection.cursor().execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+        yield
+    finally:
+        connection.close()
+
+
+def wait_for_writer(made: Bed, table: str) -> None:
+    """Wait until a task waits for its turn to write to a table that is locked."""
+    query = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = CAST(:name AS regclass)"
+    wait_for(f"a task writes to {table}", lambda: made.ask(RESULTS, query, name=table))
+
+
+def kill_writer(made: Bed, table: str, worker: str) -> None:
+    """SIGKILL a worker in the middle of a stage: when a task of it writes to a table."""
+    process = worker_process(made.cluster, worker)
+    with locked(made, table):
+        wait_for_writer(made, table)
+        at_work = made.tasks("running", queue=worker)
+        count = kill_family(process)
+        made.say(f"worker {worker} killed while writing to {table}, with {count} of {at_work}")
+    assert count > 0
 
 
 def end_worker_warmly(made: Bed, worker: str) -> None:
     """SIGTERM: it finishes what it has begun, and is started again."""
     process = worker_process(made.cluster, worker)
-    at_work = wait_for(f"{worker} has a task", lambda: made.tasks("running", queue=worker))
+    at_work = made.tasks("running", queue=worker)
     process.terminate()
     gone, _ = psutil.wait_procs([process], timeout=120)
     assert gone, "a worker that was told to stop goes on"
@@ -99,18 +129,29 @@ def fill_disk(made: Bed, for_s: float) -> None:
 
 
 def hang_tasks(made: Bed, table: str, until_s: float) -> None:
-    """Hold a lock on a table of the results until a task that waits for it has been given up."""
-    connection = psycopg2.connect(f"{made.postgres.url}/{RESULTS}")
-    try:
-        connection.cursor().execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-        query = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = CAST(:name AS regclass)"
-        wait_for("a task hangs", lambda: made.ask(RESULTS, query, name=table))
+    """Let nobody write to a table until a task that waits for it has been given up."""
+    with locked(made, table):
+        wait_for_writer(made, table)
         hangs, started = made.tasks("running"), time.monotonic()
         wait_for("it is given up", lambda: hangs - made.tasks("running"), until_s)
         ended = sorted(hangs - made.tasks("running"))
         made.say(f"given up after {time.monotonic() - started:.0f} s, because they hung: {ended}")
-    finally:
-        connection.close()
+
+
+def hold_lock(made: Bed, table: str, for_s: float) -> None:
+    """Let nobody write to a table for some seconds."""
+    with locked(made, table):
+        time.sleep(for_s)
+        made.say(f"{table} locked for {for_s:.0f} s; {made.at_work}")
+
+
+def cut_for(made: Bed, network: Network, for_s: float) -> None:
+    """Pull the cable of the other host for some seconds."""
+    mine = made.tasks("running", host=network.name)
+    network.plug("down")
+    time.sleep(for_s)
+    network.plug("up")
+    made.say(f"cable of {network.name} pulled for {for_s:.0f} s; it had {sorted(mine)}")
 
 
 def cut(made: Bed, network: Network, until_s: float) -> None:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 # A task that hangs is ended after this time, and five seconds of grace.
 _TIMEOUT_MIN = 0.5
-KILLED = "an earlier try, begun"
+KILLED = "has not ended: it was killed, or hung, or lost the network"
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +48,16 @@ def bed(
 # Stage in which it happens, what happens, and what a log of a task says of it.
 FAULTS: dict[str, tuple[str, Callable[[Bed], None], str]] = {
     "killed in measure_quality": (
-        "measure_quality", lambda made: hits.kill_worker(made, "pixels"), KILLED,
+        "measure_quality", lambda made: hits.kill_writer(made, "outcome", "pixels"), KILLED,
     ),
     "killed in extract_sources": (
-        "extract_sources", lambda made: hits.kill_worker(made, "pixels"), KILLED,
+        "register_images", lambda made: hits.kill_writer(made, "extractedsource", "pixels"), KILLED,
     ),
     "killed in associate": (
-        "associate", lambda made: hits.kill_worker(made, "database"), KILLED,
+        "judge_quality", lambda made: hits.kill_writer(made, "newsource", "database"), KILLED,
     ),
     "killed in measure_variability": (
-        "measure_variability", lambda made: hits.kill_worker(made, "database"), KILLED,
+        "register_images", lambda made: hits.kill_writer(made, "varmetric", "database"), KILLED,
     ),
     "warm stop": ("measure_quality", lambda made: hits.end_worker_warmly(made, "pixels"), ""),
     "scheduler killed": ("measure_quality", hits.kill_scheduler, ""),

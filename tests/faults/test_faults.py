@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from faults.bed import run_hit, servers_and_cluster, wait_for
-from faults.hits import kill_scheduler, kill_worker, restart_broker, restart_postgres
+from faults.hits import kill_scheduler, kill_writer, restart_broker, restart_postgres
 
 
 @pytest.mark.timeout(600)
@@ -19,7 +19,7 @@ def test_a_run_goes_on_after_one_fault_of_each_kind(
     with servers_and_cluster("redis", tmp_path) as made:
         with run_hit(made, series, "series", expected):
             wait_for("pixels", lambda: made.begun("series", "measure_quality"))
-            kill_worker(made, "pixels")
+            kill_writer(made, "outcome", "pixels")
             wait_for("a task waits for a worker", lambda: made.tasks("queued"))
             restart_broker(made, signal.SIGKILL, away_s=2.0)
             wait_for("extraction", lambda: made.begun("series", "extract_sources"))

@@ -44,7 +44,8 @@ _RECOVERY = {
     "AIRFLOW__CELERY__TASK_PUBLISH_MAX_RETRIES": "1000000",
     # A row in the database for each task that begins: one more thing that can fail, read by none.
     "AIRFLOW__CELERY__TASK_TRACK_STARTED": "False",
-    # What a task says to a server that is away for half a minute gets there.
+    # What a task says to a server that is busy, or away for half a minute, gets there.
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "20",
     "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "8",
     "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "15",
 }

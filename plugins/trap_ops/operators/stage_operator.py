@@ -177,6 +177,12 @@ def errors_mapped(stage: str, context: Context) -> Iterator[None]:
         msg = "not begun, because this run has failed"
         raise AirflowFailException(msg)
     _note_result(stage, context, None)
+    if (number := context["ti"].try_number) > 1:
+        logger.info(
+            "try %d of %s: the one before failed, was killed or got lost; what it finished is kept",
+            number,
+            stage,
+        )
     try:
         with interruptible() if alone else ended_in_time(context["task"].execution_timeout):
             yield
