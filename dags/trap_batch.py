@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Param, TriggerRule
@@ -16,6 +15,7 @@ from trap_ops.operators.measure_quality import MeasureQualityOperator
 from trap_ops.operators.measure_variability import MeasureVariabilityOperator
 from trap_ops.operators.publish import PublishOperator
 from trap_ops.operators.register_images import RegisterImagesOperator
+from trap_ops.operators.time_limit import task_arguments
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CONFIGURATIONS = sorted(
@@ -41,7 +41,8 @@ the log of `publish`.
 
 **A task is red?** Its log ends with one sentence that says what happened and what to do. Every
 task can be cleared and run again at any time: finished work is recognised and not repeated. What
-can pass by itself (the database is away or busy) is retried with growing delays. A bad image never
+can pass by itself (the database is away or busy, the disk is full, a worker was killed) is retried
+with growing delays. A bad image never
 turns a task red: it is listed with its reason in the run report.
 
 **Try one task alone:** `bin/airflow tasks test trap_batch TASK RUN_ID [--map-index N]`, or, with a
@@ -99,11 +100,7 @@ with DAG(
     tags=["trap"],
     default_args={
         "queue": DATABASE,
-        # Only what can pass by itself is retried; everything else fails at once.
-        "retries": 4,
-        "retry_delay": timedelta(seconds=15),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=10),
+        **task_arguments(),
     },
     params={
         "images": Param(

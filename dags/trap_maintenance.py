@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from datetime import timedelta
 from pathlib import Path
 
 import pendulum
@@ -16,6 +15,7 @@ from trap_ops.operators.maintenance import (
     RemoveOldFilesOperator,
     TidyResultsOperator,
 )
+from trap_ops.operators.time_limit import task_arguments
 
 CONFIGURATIONS = Path(__file__).resolve().parents[1] / "include" / "configs"
 SCHEDULES = Path(os.environ.get("TRAP_SCHEDULES") or CONFIGURATIONS / "schedules.toml")
@@ -41,7 +41,7 @@ with DAG(
     max_active_runs=1,
     doc_md=DOC,
     tags=["trap"],
-    default_args={"queue": "database", "retries": 2, "retry_delay": timedelta(minutes=1)},
+    default_args={"queue": "database", **task_arguments()},
 ) as dag:
     free = FreeDatasetsOperator(task_id="free_datasets")
     check = CheckResultsOperator(task_id="check_results")

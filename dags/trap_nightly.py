@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from datetime import timedelta
 from pathlib import Path
 
 import pendulum
@@ -16,6 +15,7 @@ from trap_ops.operators.find_arrivals import (
     CheckFoldersOperator,
     FindArrivalsOperator,
 )
+from trap_ops.operators.time_limit import task_arguments
 
 CONFIGURATIONS = Path(__file__).resolve().parents[1] / "include" / "configs"
 SCHEDULES = Path(os.environ.get("TRAP_SCHEDULES") or CONFIGURATIONS / "schedules.toml")
@@ -47,9 +47,7 @@ with DAG(
     tags=["trap"],
     default_args={
         "queue": "database",
-        "retries": 4,
-        "retry_delay": timedelta(seconds=15),
-        "retry_exponential_backoff": 2.0,
+        **task_arguments(),
     },
 ) as dag:
     find = FindArrivalsOperator(task_id="find_arrivals", when="night", name="nightly")

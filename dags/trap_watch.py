@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset, AssetWatcher
 
@@ -12,6 +10,7 @@ from trap_ops.operators.find_arrivals import (
     CheckFoldersOperator,
     FindArrivalsOperator,
 )
+from trap_ops.operators.time_limit import task_arguments
 from trap_ops.triggers.arrivals import ArrivalTrigger
 
 DOC = """
@@ -44,9 +43,7 @@ with DAG(
     tags=["trap"],
     default_args={
         "queue": "database",
-        "retries": 4,
-        "retry_delay": timedelta(seconds=15),
-        "retry_exponential_backoff": 2.0,
+        **task_arguments(),
     },
 ) as dag:
     find = FindArrivalsOperator(task_id="find_arrivals", when="arrival", name="watch")

@@ -23,7 +23,7 @@ from trap_ops.stages.context import cut_into_batches, open_context
 from trap_ops.stages.extract_sources import extract_sources
 from trap_ops.stages.order import BATCHES_FROM, STAGES
 from trap_ops.stages.register_images import register_images
-from trap_ops.store import runs
+from trap_ops.store import runs, stage_tries
 from trap_ops.store.database import Store
 from trap_ops.store.datasets import list_datasets
 from trap_ops.store.reports import summarise_sky_sources
@@ -164,7 +164,7 @@ def test_own_failed_run_is_given_up_for_the_next_and_no_other(
     with store.write() as connection:
         record = runs.find_run(connection, "first")
         for batch in ("0", "1"):
-            runs.begin_stage(connection, record.id, "fit_forced", batch)
+            stage_tries.begin_stage(connection, record.id, "fit_forced", batch)
     assert given_up() is None
     with store.write() as connection:
         connection.execute(delete(stagerun).where(stagerun.c.stage == "fit_forced"))

@@ -18,6 +18,9 @@ from trap_ops.config.cluster import (
     CLUSTER_FILE,
     DATABASE_VARIABLE,
     FILE_VARIABLE,
+    RETRIES_VARIABLE,
+    RETRY_DELAY_VARIABLE,
+    TIMEOUT_VARIABLE,
     ClusterConfig,
     load_cluster,
 )
@@ -25,6 +28,28 @@ from trap_ops.errors import ConfigError
 
 # How long a server may take to answer whether it is there.
 _PATIENCE_S = 5.0
+# Seconds after which what was lost is noticed, and how often is tried what can pass by itself.
+_RECOVERY = {
+    # A task whose worker is gone; the default is 300.
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+    # A task that the broker has lost: it stays queued, and no worker ever takes it.
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "180",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "30",
+    # It is given to the broker again. Twice is the default, after which it fails: a task may wait
+    # long for a worker that is away.
+    "AIRFLOW__SCHEDULER__NUM_STUCK_IN_QUEUED_RETRIES": "1000000",
+    # Tasks of a scheduler that has ended; the next one takes over its tasks then.
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
+    # While the broker is away a task waits in the scheduler: no try of it is lost by that.
+    "AIRFLOW__CELERY__OPERATION_TIMEOUT": "2",
+    "AIRFLOW__CELERY__TASK_PUBLISH_MAX_RETRIES": "1000000",
+    # A row in the database for each task that begins: one more thing that can fail, read by none.
+    "AIRFLOW__CELERY__TASK_TRACK_STARTED": "False",
+    # What a task says to a server that is busy, or away for half a minute, gets there.
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "20",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "8",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "15",
+}
 
 
 def cluster_settings(environ: Mapping[str, str] = os.environ) -> ClusterConfig:
@@ -66,16 +91,15 @@ def cluster_variables(
         "AIRFLOW__API__PORT": str(cluster.server.port),
         "AIRFLOW__API__BASE_URL": cluster.server.address,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{cluster.server.address}/execution/",
+        TIMEOUT_VARIABLE: str(cluster.tasks.timeout_min),
+        RETRIES_VARIABLE: str(cluster.tasks.retries),
+        RETRY_DELAY_VARIABLE: str(cluster.tasks.retry_delay_s),
         **sharing_variables(cluster),
-    }
-    defaults = {
-        # A worker that is gone is noticed after this many seconds; the default is 300.
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
     }
     return (
         variables(environ)
         | fixed
-        | {key: environ.get(key, value) for key, value in defaults.items()}
+        | {key: environ.get(key, value) for key, value in _RECOVERY.items()}
     )
 
 

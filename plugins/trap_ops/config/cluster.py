@@ -17,6 +17,10 @@ CLUSTER_FILE = "cluster.toml"
 FILE_VARIABLE = "TRAP_CLUSTER"
 BROKER_VARIABLE = "TRAP_BROKER"
 DATABASE_VARIABLE = "TRAP_AIRFLOW_DB"
+# What the commands of the cluster tell its processes of [tasks].
+TIMEOUT_VARIABLE = "TRAP_TASK_TIMEOUT_MIN"
+RETRIES_VARIABLE = "TRAP_TASK_RETRIES"
+RETRY_DELAY_VARIABLE = "TRAP_TASK_RETRY_DELAY_S"
 
 # Queues of the DAGs: work on pixels, which takes cores and memory, and all else.
 PIXELS, DATABASE = "pixels", "database"
@@ -60,6 +64,14 @@ class WorkerConfig(Section):
     concurrency: int = Field(ge=1, le=1000)
 
 
+class TasksConfig(Section):
+    """How long a task may take, and how often it is tried."""
+
+    timeout_min: float = Field(720.0, ge=0.1, le=1380.0)
+    retries: int = Field(6, ge=0, le=100)
+    retry_delay_s: float = Field(15.0, ge=0.0, le=600.0)
+
+
 class PoolsConfig(Section):
     """How many tasks are given to workers at the same time, over all hosts.
 
@@ -98,6 +110,7 @@ class ClusterConfig(Section):
     broker: BrokerConfig
     database: DatabaseConfig
     server: ServerConfig = ServerConfig()
+    tasks: TasksConfig = TasksConfig()
     workers: tuple[WorkerConfig, ...] = Field(min_length=1)
     pools: PoolsConfig = PoolsConfig()
     groups: tuple[GroupConfig, ...] = ()

@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from trap_ops.errors import ConfigError
+from trap_ops.errors import ConfigError, DiskUnavailable, can_pass
 from trap_ops.export import quality, tables, wording
 from trap_ops.export.candidates import anchor, kind_class, view_candidates
 from trap_ops.export.contents import Contents, load_contents
@@ -53,6 +53,8 @@ def write_report(
     ------
     ConfigError
         If it cannot be written there.
+    DiskUnavailable
+        If the disk is full, or away.
 
     Notes
     -----
@@ -77,7 +79,8 @@ def write_report(
             "complete in the database: make the directory writable, make room, or set TRAP_VAR to "
             "another one, then run publish again"
         )
-        raise ConfigError(msg, directory=str(directory)) from error
+        kind = DiskUnavailable if can_pass(error) else ConfigError
+        raise kind(msg, directory=str(directory)) from error
     return path
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from trap_ops.errors import ImageError
+from trap_ops.errors import DiskUnavailable, ImageError, can_pass
 from trap_ops.images.addresses import parse_root
 from trap_ops.records.names import shown_path
 
@@ -111,9 +111,14 @@ def confine(path: Path, data_roots: Sequence[str]) -> Path:
     return resolved
 
 
-def unreadable(error: OSError) -> ImageError:
-    """Say that a file cannot be read, which may pass."""
+def unreadable(error: OSError) -> ImageError | DiskUnavailable:
+    """Say that a file cannot be read, which may pass.
+
+    Where all files of a network file system are away the image is not to blame.
+    """
     msg = f"the file cannot be read: {error.strerror or error}"
+    if can_pass(error):
+        return DiskUnavailable(msg)
     gone = isinstance(error, FileNotFoundError)
     return ImageError(msg, reason="no such file" if gone else "unreadable file", passing=True)
 

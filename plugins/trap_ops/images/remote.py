@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO
 
-from trap_ops.errors import ConfigError, ImageError
+from trap_ops.errors import ConfigError, DiskUnavailable, ImageError, can_pass
 from trap_ops.images.access import Access
 from trap_ops.images.addresses import (
     Address,
@@ -158,7 +158,7 @@ class _Parts:
     status: _Status
     address: Address
     copy: BinaryIO
-    failure: ImageError | None = None
+    failure: ImageError | DiskUnavailable | None = None
     whole: bool = False
     blocks: dict[int, bytes] = field(default_factory=dict)
 
@@ -192,7 +192,7 @@ class _Parts:
                 if len(data) != end - start:
                     raise _shorter(start + len(data), self.status.size)
                 return bytes(data)
-        except ImageError as error:
+        except (ImageError, DiskUnavailable) as error:
             self.failure = error
             raise
 
@@ -293,10 +293,13 @@ def _mtime_ns(time: datetime | str | None) -> int:
 
 def _copy(system: Any, path: str, size: int, file: BinaryIO) -> str:  # noqa: ANN401 - as above
     """Copy a whole file once; return the SHA-256 of its bytes."""
-    room = shutil.disk_usage(f"/proc/self/fd/{file.fileno()}").free
-    if size > room:
-        msg = f"there is no room for a copy of its {size} bytes: {room} are free; set TRAP_VAR"
-        raise ImageError(msg, reason="no room", passing=True)
+    disk = shutil.disk_usage(f"/proc/self/fd/{file.fileno()}")
+    if size > disk.free:
+        msg = f"there is no room for a copy of its {size} bytes: {disk.free} are free; set TRAP_VAR"
+        if size > disk.total:
+            raise ImageError(msg, reason="no room", passing=True)
+        # An image is not bad because others fill the disk meanwhile.
+        raise DiskUnavailable(msg)
     sink = _Sink(file, size)
     with system.open(path, mode="rb", **_STREAMED.get(_protocol(system), {})) as remote:
         while data := remote.read(_COPY_BYTES):
@@ -315,6 +318,8 @@ def _kept() -> Iterator[None]:
         yield
     except OSError as error:
         msg = f"no copy of it can be written here: {error.strerror}; make room, or set TRAP_VAR"
+        if can_pass(error):
+            raise DiskUnavailable(msg) from None
         raise ImageError(msg, reason="no room", passing=True) from None
 
 
@@ -371,5 +376,10 @@ def _told(address: Address) -> Iterator[None]:
             raise
         msg = f"{address.text}: {error.message}"
         raise ImageError(msg, reason=error.reason, passing=error.passing) from None
+    except DiskUnavailable as error:
+        if error.message.startswith(address.text):
+            raise
+        msg = f"{address.text}: {error.message}"
+        raise DiskUnavailable(msg) from None
     except Exception as error:  # noqa: BLE001 - of three libraries and the network below them
         raise unreachable(address.text, error) from None

@@ -7,14 +7,15 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseHook, BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from trap_ops.operators.interruption import interruptible
+from trap_ops.operators.time_limit import ended_in_time, said
 
 if TYPE_CHECKING:
     from trap_ops.images.access import Access
@@ -169,24 +170,35 @@ def errors_mapped(stage: str, context: Context) -> Iterator[None]:
     AirflowFailException
         For what a retry cannot mend, and, in one process, for everything.
     """
-    from trap_ops.errors import StoreUnavailable, TrapError
+    from trap_ops.errors import Superseded, TrapError, Unavailable
 
     alone = in_one_process()
     if alone and run_key(context) in _failed:
         msg = "not begun, because this run has failed"
         raise AirflowFailException(msg)
     _note_result(stage, context, None)
+    if (number := context["ti"].try_number) > 1:
+        logger.info(
+            "try %d of %s: the one before failed, was killed or got lost; what it finished is kept",
+            number,
+            stage,
+        )
     try:
-        with interruptible() if alone else nullcontext():
+        with interruptible() if alone else ended_in_time(context["task"].execution_timeout):
             yield
-    except (Exception, KeyboardInterrupt) as error:
-        message = _message(stage, error)
+    except Superseded:
+        # The run goes on elsewhere.
+        raise
+    except (Exception, KeyboardInterrupt, AirflowTaskTimeout) as error:
+        message = _message(stage, error, context)
+        if isinstance(error, AirflowTaskTimeout):
+            logger.warning("%s", message)
         _note_failure(stage, context, message)
         if alone and not testing_one_task():
             _failed.add(run_key(context))
         if os.environ.get("TRAP_PDB") and isinstance(error, Exception):
             _debug(error)
-        final = isinstance(error, TrapError) and not isinstance(error, StoreUnavailable)
+        final = isinstance(error, TrapError) and not isinstance(error, Unavailable)
         if final or alone:
             raise AirflowFailException(message) from error
         raise
@@ -200,11 +212,13 @@ def result_of(report: StageReport, context: Context) -> list[list[int]] | dict[s
     return counts if report.batches is None else report.batches
 
 
-def _message(stage: str, error: BaseException) -> str:
+def _message(stage: str, error: BaseException, context: Context) -> str:
     from trap_ops.errors import STOPPED, TrapError
 
     if isinstance(error, KeyboardInterrupt):
         return STOPPED
+    if isinstance(error, AirflowTaskTimeout):
+        return f"{stage} {said(context['task'].execution_timeout)}"
     return error.message if isinstance(error, TrapError) else f"{stage}: {error!r}"
 
 

@@ -7,16 +7,16 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from trap_ops.errors import StaleWorker
+from trap_ops.errors import StaleWorker, TrapError
 from trap_ops.images.access import LOCAL_ONLY, Access
 from trap_ops.records.runs import RunRecord, StageReport, counts_in_words
 from trap_ops.stages.fingerprint import fingerprint
-from trap_ops.store import runs
+from trap_ops.store import runs, stage_tries
 from trap_ops.store.database import Store
 from trap_ops.store.upkeep import tidy
 
@@ -99,6 +99,8 @@ def stage(context: StageContext, name: str, batch: str = "") -> Iterator[StageTi
         If another run has the dataset.
     StaleWorker
         If this process runs other code than the run was planned with.
+    Superseded
+        Where this try writes, if another one has been begun in its place meanwhile.
     """
     check_version(context)
     store, record = context.store, context.run
@@ -106,20 +108,46 @@ def stage(context: StageContext, name: str, batch: str = "") -> Iterator[StageTi
         runs.take_lock(connection, record)
         if record.state == runs.FAILED and not context.debugging:
             runs.set_state(connection, record.id, runs.RUNNING)
-        runs.begin_stage(connection, record.id, name, batch)
+        own, before = stage_tries.begin_stage(connection, record.id, name, batch)
+    if before is not None:
+        _tell_of(before)
     timer = StageTimer(name)
     try:
-        yield timer
-        report = timer.report()
-        with store.write() as connection:
-            runs.end_stage(connection, record.id, name, batch, report)
+        with store.checked(lambda connection: stage_tries.check_current(connection, own)):
+            yield timer
+            report = timer.report()
+            with store.write() as connection:
+                runs.end_stage(connection, record.id, name, batch, report)
         tidy(store)
+    except BaseException:
+        _note_end(store, own, timer)
+        raise
     finally:
         # A stage that is tried again after its run has ended must leave no lock behind.
         if record.state in runs.ENDED:
             with store.write() as connection:
                 runs.release_lock(connection, record.id)
     logger.info("%s: %s in %.1f s", name, counts_in_words(timer.counts), report.seconds)
+
+
+def _tell_of(before: stage_tries.StageTry) -> None:
+    """Say in the log what became of the try before this one: its own log may just break off."""
+    if before.finished:
+        return
+    if before.ended:
+        logger.info("an earlier try, begun %s, failed; what it finished is kept", before.in_words)
+        return
+    logger.warning(
+        "an earlier try, begun %s, has not ended: it was killed, or hung, or lost the network or "
+        "the database. This one takes its place; what it finished is kept and not repeated",
+        before.in_words,
+    )
+
+
+def _note_end(store: Store, own: stage_tries.StageTry, timer: StageTimer) -> None:
+    """Note that a try has failed; where that cannot be written the next one takes it for lost."""
+    with suppress(TrapError), store.write() as connection:
+        stage_tries.fail_stage(connection, own, timer.report().seconds)
 
 
 def check_version(context: StageContext) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,23 @@ _BUSY_TIMEOUT_S = 60.0
 # Numbers of PostgreSQL's advisory locks, which all programs on a database share: "TRaP" and one.
 _TURN_OF_SCHEMA = 0x5452615001
 TURN_OF_PLANNING = 0x5452615002
+# PostgreSQL is told to give a session up whose host has lost the network, and one that has stopped
+# in the middle of a transaction: what it has locked is wanted by whoever goes on in its place.
+_SESSION = {
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30s",
+    "idle_in_transaction_session_timeout": "30min",
+}
+# And this side gives up a server that it has lost.
+_CONNECTION = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 
 class Store:
@@ -67,6 +84,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = _driver_url(database_url(url))
         self.engine = _make_engine(self.url)
+        self._check: Callable[[Connection], None] | None = None
 
     @property
     def safe_url(self) -> str:
@@ -104,6 +122,22 @@ class Store:
         StoreError
             If a constraint of the schema refuses what is written.
         """
+        with self._transaction() as connection:
+            if self._check is not None:
+                self._check(connection)
+            yield connection
+
+    @contextmanager
+    def checked(self, check: Callable[[Connection], None]) -> Iterator[None]:
+        """Begin every transaction that writes with a check, which may refuse it."""
+        self._check = check
+        try:
+            yield
+        finally:
+            self._check = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         with self._errors_named(), self.engine.connect() as connection:
             # SQLite: take the write lock now; later the wait for it could not be repeated.
             connection.execution_options(trap_write=True)
@@ -143,7 +177,7 @@ class Store:
         if self.is_sqlite:
             after = connection.execute(statement, parameters).scalar_one()
         else:
-            with self.write() as own:
+            with self._transaction() as own:
                 after = own.execute(statement, parameters).scalar_one()
         return np.arange(after - count, after, dtype=np.int64)
 
@@ -250,14 +284,22 @@ class Store:
             reason = str(getattr(error, "orig", error)).strip()
             if "no such table" in reason or "no such column" in reason:
                 raise self._unfit(reason) from error
-            msg = (
-                f"the results database {self.safe_url} cannot be used now ({reason}); check that "
-                "it is running and reachable from this host, and TRAP_DB or the connection "
-                "trap_store"
-            )
-            raise StoreUnavailable(msg) from error
+            raise self._away(reason) from error
         except (DatabaseError, driver.DatabaseError) as error:
-            raise self._unfit(str(getattr(error, "orig", error)).strip()) from error
+            original = getattr(error, "orig", error)
+            reason = str(original).strip()
+            # psycopg2 has no better word, and no code of the server, where a connection broke off.
+            if not self.is_sqlite and getattr(original, "pgcode", None) is None:
+                raise self._away(reason) from error
+            raise self._unfit(reason) from error
+
+    def _away(self, reason: str) -> StoreUnavailable:
+        msg = (
+            f"the results database {self.safe_url} cannot be used now ({reason}); check that "
+            "it is running and reachable from this host, and TRAP_DB or the connection "
+            "trap_store"
+        )
+        return StoreUnavailable(msg)
 
     def _unfit(self, reason: str) -> StoreError:
         msg = (
@@ -364,7 +406,7 @@ def _driver_url(url: URL) -> URL:
 
 def _make_engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url)
+        return _postgres_engine(url)
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
@@ -382,6 +424,24 @@ def _make_engine(url: URL) -> Engine:
     def _on_begin(connection: Connection) -> None:
         writing = connection.get_execution_options().get("trap_write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: URL) -> Engine:
+    """An engine whose connections end where the network has been lost, on both sides."""
+    own = {name: value for name, value in _CONNECTION.items() if name not in url.query}
+    # A server that was started again has ended them all, unnoticed until they are used.
+    engine = create_engine(url, connect_args=own, pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connection
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config(name, value, false) FROM unnest(%s, %s) AS s (name, value)",
+                (list(_SESSION), list(_SESSION.values())),
+            )
+        connection.commit()
 
     return engine
 

@@ -386,16 +386,6 @@ def release_lock(connection: Connection, run_id: int) -> bool:
     return gone.rowcount > 0
 
 
-def begin_stage(connection: Connection, run_id: int, stage: str, batch: str) -> None:
-    """Note that a stage, or one of its batches, begins, or begins once more."""
-    begun = {"started_ts": now(), "finished_ts": None, "host": hostname()}
-    again = connection.execute(
-        update(stagerun).where(*_same(run_id, stage, batch)).values(seconds=None, **begun)
-    )
-    if again.rowcount == 0:
-        connection.execute(insert(stagerun).values(run=run_id, stage=stage, batch=batch, **begun))
-
-
 def planned_batches(connection: Connection, run_id: int, stage: str) -> list[list[int]]:
     """Batches that a stage of this run gave to the mapped task behind it when it ran before."""
     query = select(stagerun.c.batches).where(*_same(run_id, stage, ""))

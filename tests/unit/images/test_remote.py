@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from trap_ops.config.model import ImagesConfig
-from trap_ops.errors import ConfigError, ImageError
+from trap_ops.errors import ConfigError, DiskUnavailable, ImageError
 from trap_ops.images import reading, remote, remote_systems
 from trap_ops.images.access import Access, options_of_connection
 from trap_ops.images.addresses import parse_address
@@ -313,10 +313,23 @@ def test_a_disk_without_room_is_not_the_servers_fault(
     monkeypatch.setattr(remote.tempfile, "TemporaryFile", lambda **_: full)
     free = type("Usage", (), {"free": 1 << 40})
     monkeypatch.setattr(remote.shutil, "disk_usage", lambda _: free)
+    with pytest.raises(DiskUnavailable) as raised:
+        reading.content_sha256(web.url("plain/a.fits"), access)
+    assert raised.value.message.startswith(web.url("plain/a.fits"))
+    assert "No space left on device" in raised.value.message
+    assert "TRAP_VAR" in raised.value.message
+
+
+def test_an_image_is_not_rejected_for_a_disk_that_others_fill(
+    web: WebServer, access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = type("Usage", (), {"free": 10, "total": 1 << 40})
+    monkeypatch.setattr(remote.shutil, "disk_usage", lambda _: disk)
+    with pytest.raises(DiskUnavailable, match="10 are free"):
+        reading.content_sha256(web.url("plain/a.fits"), access)
+    disk.total = 20
     reason, message = reason_of(reading.content_sha256, web.url("plain/a.fits"), access)
-    assert reason == "no room"
-    assert "No space left on device" in message
-    assert "TRAP_VAR" in message
+    assert reason == "no room", message
 
 
 def test_certificates_that_are_away_are_not_a_file_that_is_away(
