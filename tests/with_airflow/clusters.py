@@ -18,7 +18,9 @@ from sqlalchemy import create_engine, select, text
 from conftest import POSTGRES, _postgres_or_skip, postgres_database
 from stages.conftest import checksum
 from trap_ops import local
+from trap_ops.commands.airflow_api import AirflowServer, password_file
 from trap_ops.commands.cluster_environment import check_broker
+from trap_ops.config.cluster import load_cluster
 from trap_ops.errors import ConfigError
 from trap_ops.store.database import Store
 from trap_ops.store.schema import dataset as dataset_table
@@ -58,6 +60,23 @@ concurrency = 2
 name = "database"
 queues = ["database"]
 concurrency = 1
+"""
+# Folders that the scheduled DAGs of a cluster look after.
+SERIES = """
+[[series]]
+name = "live"
+folder = "{0}/live"
+dataset = "live"
+when = "arrival"
+settle_s = 2.0
+{1}
+[[series]]
+name = "nights"
+folder = "{0}/nights"
+dataset = "field {{folder}}"
+when = "night"
+settle_s = 1.0
+{1}
 """
 
 
@@ -134,8 +153,17 @@ class Cluster:
         return self.checkout.run("trap-manage", *words, environment=environment, timeout=timeout)
 
     @property
+    def environ(self) -> dict[str, str]:
+        return {**self.checkout.environment, **self.variables}
+
+    @property
     def store(self) -> Store:
         return Store(self.variables["TRAP_DB"])
+
+    @property
+    def server(self) -> AirflowServer:
+        settings = load_cluster(Path(self.variables["TRAP_CLUSTER"]), self.variables)
+        return AirflowServer(settings.server.address, password_file(self.environ))
 
     def processes(self) -> list[psutil.Process]:
         """All processes of this machine that have this cluster's directory in their environment."""
@@ -170,8 +198,17 @@ def running(
     file.write_text(
         FILE.format(host=host, port=free_port(), timeout_min=timeout_min, retry_delay_s=1.0)
     )
+    schedules = directory / "schedules.toml"
+    overrides = "".join(
+        f"[series.overrides.{section}]\n" + "".join(f"{k} = {v}\n" for k, v in values.items())
+        for section, values in SMALL.items()
+    )
+    schedules.write_text(SERIES.format(directory, overrides))
+    for folder in ("live", "nights"):
+        (directory / folder).mkdir()
     variables = {
-        "TRAP_CLUSTER": str(file), "TRAP_BROKER": broker_url, "TRAP_AIRFLOW_DB": airflow,
+        "TRAP_CLUSTER": str(file), "TRAP_SCHEDULES": str(schedules), "TRAP_BROKER": broker_url,
+        "TRAP_AIRFLOW_DB": airflow,
         "TRAP_DB": results, "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()), **QUICK,
     }  # fmt: skip

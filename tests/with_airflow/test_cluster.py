@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from celery import Celery
+from sqlalchemy import func, select
 
 from stages.conftest import checksum
+from trap_ops.commands.airflow_api import AirflowServer
+from trap_ops.commands.celery_workers import ping
+from trap_ops.simulate.series import write_series
 from trap_ops.stages.fingerprint import fingerprint
-from with_airflow.clusters import SETTINGS, Cluster, checksum_of_one_process, cluster_of_services
+from trap_ops.store.database import Store
+from trap_ops.store.schema import arrival, stagerun
+from trap_ops.store.schema import dataset as dataset_table
+from trap_ops.store.schema import run as run_table
+from with_airflow.clusters import (
+    SETTINGS,
+    Cluster,
+    begun,
+    checksum_of_one_process,
+    cluster_of_services,
+)
+from with_airflow.conftest import PLAN, ROOT
 
 pytestmark = pytest.mark.postgres
 
@@ -124,3 +147,215 @@ def test_a_wrong_broker_is_one_sentence(cluster: Cluster) -> None:
         assert made.returncode == 1
         assert "the broker amqp://me:***@127.0.0.1:1// cannot be used" in made.stderr
         assert "hidden" not in made.stdout + made.stderr
+
+
+def state_of(server: AirflowServer, dag: str, run_id: str, seconds: float = 240) -> str:
+    """State of a run when it has ended."""
+    end = time.monotonic() + seconds
+    while (state := server.state(dag, run_id)) not in {"success", "failed"}:
+        assert time.monotonic() < end, f"{dag} is still {state}"
+        time.sleep(1.0)
+    return state
+
+
+def come(image: Path, folder: Path) -> Path:
+    """Let an image come as a careful writer brings it."""
+    folder.mkdir(exist_ok=True)
+    hidden = folder / f".{image.name}"
+    shutil.copyfile(image, hidden)
+    return hidden.rename(folder / image.name)
+
+
+@WITH_RABBITMQ
+@pytest.mark.timeout(600)
+def test_images_that_come_are_processed_and_a_late_one_is_put_in_its_place(
+    cluster: Cluster, images: list[Path], in_one_process: str
+) -> None:
+    live = cluster.checkout.var.parent / "live"
+    store = cluster.store
+    store.prepare()
+    for image in (images[0], *images[2:]):
+        come(image, live)
+        time.sleep(1.0)
+    # One that is late, and whose writer is slow and gives it its name at once.
+    whole = images[1].read_bytes()
+    with (live / images[1].name).open("wb") as file:
+        for part in range(3):
+            file.write(whole[part * len(whole) // 3 : (part + 1) * len(whole) // 3])
+            file.flush()
+            time.sleep(0.7)
+    end = time.monotonic() + 300
+    while files_done(store) < len(images):
+        assert time.monotonic() < end, cluster.run("arrivals").stdout + cluster.logs(800)
+        time.sleep(1.0)
+    assert checksum(store, "live") == in_one_process
+    with store.read() as connection:
+        keys = connection.execute(select(run_table.c.run_key, run_table.c.requested_by)).all()
+    watched = [row for row in keys if row.run_key.startswith("watch__")]
+    assert 1 < len(watched) <= len(images)
+    assert {row.requested_by for row in watched} == {"trap_watch"}
+    store.close()
+    shown = cluster.run("arrivals", "--json")
+    assert shown.returncode == 0, shown.stderr
+    found = json.loads(shown.stdout)[0]
+    assert (found["files"], found["waiting"]) == (len(images), {})
+    assert found["measured"] == len(images)
+
+
+def files_done(store: Store) -> int:
+    """Files of the watched folder that a run has finished."""
+    with store.read() as connection:
+        query = (
+            select(func.count())
+            .select_from(arrival)
+            .join(run_table, run_table.c.run_key == arrival.c.run_key)
+            .where(arrival.c.series == "live", run_table.c.state == "finished")
+        )
+        return connection.execute(query).scalar_one()
+
+
+@WITH_RABBITMQ
+@pytest.mark.timeout(600)
+def test_a_night_takes_what_missed_nights_have_left_and_nothing_twice(
+    cluster: Cluster, images: list[Path], in_one_process: str
+) -> None:
+    nights = cluster.checkout.var.parent / "nights"
+    for number, image in enumerate(images):
+        come(image, nights / "a")
+        if number < 2:
+            come(image, nights / "b")
+    time.sleep(1.5)
+    server = cluster.server
+    server.trigger("trap_nightly", "first", {})
+    assert state_of(server, "trap_nightly", "first") == "success"
+    store = cluster.store
+    assert checksum(store, "field a") == in_one_process
+    with store.read() as connection:
+        count = select(func.count()).select_from(run_table)
+        before = connection.execute(count).scalar_one()
+    server.trigger("trap_nightly", "second", {})
+    assert state_of(server, "trap_nightly", "second") == "success"
+    with store.read() as connection:
+        assert connection.execute(count).scalar_one() == before, "with nothing new, nothing is run"
+    store.close()
+
+
+@WITH_RABBITMQ
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_worker_with_other_code_refuses_and_the_run_is_planned_anew(
+    cluster: Cluster, images: list[Path], in_one_process: str, tmp_path: Path
+) -> None:
+    """It is of another checkout, whose code is changed while it runs."""
+    other = tmp_path / "checkout"
+    for part in ("bin", "dags", "include", "plugins"):
+        shutil.copytree(ROOT / part, other / part)
+    (other / ".venv").symlink_to(ROOT / ".venv")
+    words = [str(other / "bin" / "trap-manage"), "celery", "worker", "--queues=pixels"]
+    words += ["--celery-hostname=other@%h", "--skip-serve-logs", "--concurrency=2"]
+    words += [f"--pid={tmp_path}/pid"]
+    log = (tmp_path / "log").open("w")
+    process = subprocess.Popen(words, env=cluster.environ, stdout=log, stderr=log, cwd=tmp_path)
+    run = ["run", "--cluster", *map(str, images), *SETTINGS, "--dataset"]
+    try:
+        wait_for_worker(cluster, "other", there=True)
+        consume(cluster, "cancel_consumer")
+        made = cluster.run(*run, "same code")
+        assert made.returncode == 0, made.stdout + made.stderr
+        assert cluster.run("workers").returncode == 0
+        changed = other / "plugins" / "trap_ops" / "science" / "variability.py"
+        changed.write_text(f"{changed.read_text()}\n# Another version.\n")
+        refused = cluster.run(*run, "other code")
+        assert refused.returncode == 1
+        said = re.search(r"failed: (.*)", refused.stderr)
+        assert said, refused.stderr
+        for part in (socket.gethostname(), "planned)", "trap-manage replan cluster__"):
+            assert part in said[1]
+        shown = cluster.run("workers")
+        assert shown.returncode == 1
+        assert "OTHER" in shown.stdout
+    finally:
+        process.terminate()
+        process.wait(60)
+        log.close()
+        consume(cluster, "add_consumer")
+    wait_for_worker(cluster, "other", there=False)
+    store = cluster.store
+    with store.read() as connection:
+        failed = select(run_table.c.run_key).where(run_table.c.state == "failed")
+        key = connection.execute(failed.order_by(run_table.c.id.desc()).limit(1)).scalar_one()
+    anew = cluster.run("replan", "--cluster", key)
+    assert anew.returncode == 0, anew.stdout + anew.stderr
+    assert checksum(store, "other code") == in_one_process
+    store.close()
+
+
+def wait_for_worker(cluster: Cluster, name: str, *, there: bool) -> None:
+    for _ in range(60):
+        names = {one.split("@")[0] for one in ping(cluster.variables["TRAP_BROKER"])}
+        if (name in names) == there:
+            return
+        time.sleep(1.0)
+    pytest.fail(f"worker {name}: {names}")
+
+
+def consume(cluster: Cluster, what: str) -> None:
+    """Let the cluster's own worker for pixels stop taking tasks, or begin again."""
+    app = Celery(broker=cluster.variables["TRAP_BROKER"], set_as_current=False)
+    (name,) = [one for one in ping(cluster.variables["TRAP_BROKER"]) if one.startswith("pixels@")]
+    getattr(app.control, what)("pixels", destination=[name], reply=True)
+    app.close()
+
+
+@WITH_RABBITMQ
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_run_with_hundreds_of_batches_does_not_hold_up_a_small_one(
+    cluster: Cluster, images: list[Path], tmp_path: Path
+) -> None:
+    """Of each stage the small one waits for batches that are at work, not for those that wait."""
+    plan = replace(PLAN, n_epochs=170)
+    write_series(plan, tmp_path / "many")
+    one_a_task = [*SETTINGS, "--set=execution.max_images_per_task=1"]
+    large = ["run", "--cluster", str(tmp_path / "many"), "--dataset", "large", *one_a_task]
+    store = cluster.store
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(cluster.run, *large, TIMEOUT="800")
+        while not begun(store, "large", "measure_quality"):
+            time.sleep(0.5)
+        small = ["run", "--cluster", *map(str, images[:3]), "--dataset", "small", *one_a_task]
+        made = cluster.run(*small)
+        assert made.returncode == 0, made.stdout + made.stderr
+        with store.read() as connection:
+            query = (
+                select(func.count())
+                .select_from(stagerun)
+                .join(run_table, run_table.c.id == stagerun.c.run)
+                .join(dataset_table, dataset_table.c.id == run_table.c.dataset)
+                .where(dataset_table.c.description == "large", stagerun.c.batch != "")
+            )
+            done = connection.execute(query).scalar_one()
+        # 9 batches of its own; as many of the other run may begin in the same time, and what began
+        # before and while the small run's single tasks were at work.
+        assert done < 100, f"{done} batches of 510 went before or beside 9"
+        assert not run.done()
+        run.result()
+    store.close()
+
+
+@WITH_RABBITMQ
+@pytest.mark.timeout(600)
+def test_a_dataset_that_is_in_use_names_its_run(cluster: Cluster, images: list[Path]) -> None:
+    store = cluster.store
+    store.prepare()
+    run = ["run", "--cluster", str(images[0]), *SETTINGS, "--dataset", "held"]
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(cluster.run, *run)
+        while not begun(store, "held", "register_images"):
+            time.sleep(0.1)
+        second = cluster.run(*run)
+        assert second.returncode == 1
+        assert "dataset 'held' is in use by run 'cluster__" in second.stderr
+        assert "of admin on" in second.stderr
+        assert first.result().returncode == 0
+    store.close()

@@ -108,5 +108,8 @@ def _give_up(store: Store, request: RunRequest) -> None:
 
 
 def _triggered_by(context: Context) -> str:
-    """Name of the user who triggered the run in Airflow, where Airflow knows it."""
+    """Name of the user who triggered the run in Airflow, or of the DAG that did."""
+    for name in ("watch", "nightly"):
+        if run_key(context).startswith(f"{name}__"):
+            return f"trap_{name}"
     return str(getattr(context["dag_run"], "triggering_user_name", None) or "")
