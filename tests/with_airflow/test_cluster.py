@@ -174,9 +174,10 @@ def test_images_that_come_are_processed_and_a_late_one_is_put_in_its_place(
     live = cluster.checkout.var.parent / "live"
     store = cluster.store
     store.prepare()
-    for image in (images[0], *images[2:]):
+    for image in (images[0], *images[3:]):
         come(image, live)
-        time.sleep(1.0)
+    wait_for_files(cluster, store, len(images) - 2)
+    come(images[2], live)
     # One that is late, and whose writer is slow and gives it its name at once.
     whole = images[1].read_bytes()
     with (live / images[1].name).open("wb") as file:
@@ -184,10 +185,7 @@ def test_images_that_come_are_processed_and_a_late_one_is_put_in_its_place(
             file.write(whole[part * len(whole) // 3 : (part + 1) * len(whole) // 3])
             file.flush()
             time.sleep(0.7)
-    end = time.monotonic() + 300
-    while files_done(store) < len(images):
-        assert time.monotonic() < end, cluster.run("arrivals").stdout + cluster.logs(800)
-        time.sleep(1.0)
+    wait_for_files(cluster, store, len(images))
     assert checksum(store, "live") == in_one_process
     with store.read() as connection:
         keys = connection.execute(select(run_table.c.run_key, run_table.c.requested_by)).all()
@@ -200,6 +198,14 @@ def test_images_that_come_are_processed_and_a_late_one_is_put_in_its_place(
     found = json.loads(shown.stdout)[0]
     assert (found["files"], found["waiting"]) == (len(images), {})
     assert found["measured"] == len(images)
+
+
+def wait_for_files(cluster: Cluster, store: Store, number: int) -> None:
+    """Wait until runs have finished so many files of the watched folder."""
+    end = time.monotonic() + 300
+    while files_done(store) < number:
+        assert time.monotonic() < end, cluster.run("arrivals").stdout + cluster.logs(800)
+        time.sleep(1.0)
 
 
 def files_done(store: Store) -> int:
