@@ -30,6 +30,8 @@ VERBS = (
     "abandon",
     "deldataset",
     "initdb",
+    "backup",
+    "restore",
     "simulate",
     "cluster",
     "celery",
