@@ -29,6 +29,7 @@ from trap_ops.store.schema import dataset as dataset_table
 from trap_ops.store.schema import run as run_table
 from trap_ops.store.schema import stagerun
 from with_airflow.conftest import SMALL, Checkout
+from with_airflow.test_notices import Webhook, serving
 from with_airflow.test_standalone import free_port
 
 pytestmark = pytest.mark.postgres
@@ -123,6 +124,7 @@ class Cluster:
 
     checkout: Checkout
     variables: dict[str, str]
+    told: Webhook
 
     def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
         timeout = float(more.pop("TIMEOUT", 280))
@@ -160,16 +162,18 @@ def cluster(
         database_for_airflow(name) as airflow,
         postgres_database() as results,
         broker(request.param, name) as url,
+        serving(told := Webhook()) as webhook,
     ):
         variables = {
             "TRAP_CLUSTER": str(file), "TRAP_BROKER": url, "TRAP_AIRFLOW_DB": airflow,
             "TRAP_DB": results, "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+            "TRAP_WEBHOOK": f"http://127.0.0.1:{webhook}/",
             # Nobody wants to wait a minute here.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         }  # fmt: skip
-        made = Cluster(Checkout(directory / "var", directory / "home"), variables)
+        made = Cluster(Checkout(directory / "var", directory / "home"), variables, told)
         started = made.run("cluster", "start")
         try:
             logs = "".join(
@@ -218,6 +222,15 @@ def test_a_run_that_fails_says_why(cluster: Cluster, images: list[Path]) -> None
     made = cluster.run(*words, "--set=extraction.margin_px=-1")
     assert made.returncode == 1
     assert "extraction.margin_px" in made.stderr
+    for _ in range(300):
+        if cluster.told.bodies:
+            break
+        time.sleep(0.1)
+    # One, and it knows what the log of the task says.
+    (body,) = cluster.told.bodies
+    assert body["dataset"] == "wrong"
+    assert "extraction.margin_px" in body["reason"]
+    assert body["link"].endswith(f"/dags/trap_batch/runs/{body['run']}")
 
 
 @WITH_RABBITMQ
