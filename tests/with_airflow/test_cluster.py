@@ -24,6 +24,7 @@ from trap_ops import local
 from trap_ops.commands.cluster_environment import check_broker
 from trap_ops.errors import ConfigError
 from trap_ops.stages.fingerprint import fingerprint
+from trap_ops.store.database import SCHEMA_REVISION as SCHEMA
 from trap_ops.store.database import Store
 from trap_ops.store.schema import dataset as dataset_table
 from trap_ops.store.schema import run as run_table
@@ -238,7 +239,19 @@ def test_its_state_is_shown(cluster: Cluster) -> None:
     made = cluster.run("cluster", "status")
     assert made.returncode == 0, made.stdout + made.stderr
     assert made.stdout.count("RUNNING") == 6
-    assert "scheduler healthy" in made.stdout
+    for part in ("scheduler healthy", "waiting in queues", "code as here", f"schema {SCHEMA}"):
+        assert part in made.stdout
+
+
+@WITH_RABBITMQ
+def test_it_is_drained_and_goes_on(cluster: Cluster) -> None:
+    for word, said in (("drain", "Drained: no task is at work"), ("undrain", "Goes on")):
+        made = cluster.run("cluster", word)
+        assert made.returncode == 0, made.stdout + made.stderr
+        assert "trap_batch" in made.stdout
+        assert said in made.stdout
+        shown = json.loads(cluster.run("cluster", "status", "--json").stdout)
+        assert bool(shown["drained"]) == (word == "drain")
 
 
 @WITH_RABBITMQ
