@@ -26,7 +26,7 @@ def drain(_arguments: argparse.Namespace) -> int:
     known = server.variable(DRAINED)
     if known is None:
         running = [dag for dag, paused in server.dags().items() if not paused]
-        since = datetime.now(UTC).isoformat(" ", "seconds")
+        since = datetime.now(UTC).replace(tzinfo=None).isoformat(" ", "seconds")
         # First what is to be undone, then what is done.
         kept = {"dags": running, "since": since, "by": current_user()}
         server.keep_variable(DRAINED, kept)
