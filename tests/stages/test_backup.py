@@ -24,7 +24,7 @@ from trap_ops.commands.__main__ import main
 from trap_ops.errors import ConfigError, StoreError, StoreUnavailable
 from trap_ops.store import backup, backup_postgres, runs
 from trap_ops.store.backup import make_backup, restore_backup
-from trap_ops.store.backup_files import read_manifest
+from trap_ops.store.backup_files import read_manifest, write_backup
 from trap_ops.store.database import SCHEMA_REVISION, Store
 from trap_ops.store.datasets import list_datasets
 from trap_ops.store.schema import frequencyband, idblock, image
@@ -247,6 +247,10 @@ def test_a_backup_is_never_written_over(store: Store, tmp_path: Path) -> None:
     file.write_text("yesterday's")
     with pytest.raises(StoreError, match="never replaced"):
         make_backup(store, file)
+    # Nor over one that came while it was made.
+    manifest = make_backup(store, tmp_path / "other")
+    with pytest.raises(StoreError, match="never replaced"):
+        write_backup(file, manifest, tmp_path / "other")
     assert file.read_text() == "yesterday's"
 
 

@@ -127,7 +127,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notify: str) -> No
     monkeypatch.setenv("TRAP_CLUSTER", str(tmp_path / "cluster.toml"))
 
 
-def test_a_webhook_is_told_what_happened_to_what(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_webhook_is_told_what_happened_to_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Webhook()
     with serving(server) as port:
         monkeypatch.setenv("TRAP_WEBHOOK", f"http://127.0.0.1:{port}/{SECRET}")
@@ -144,6 +146,7 @@ def test_a_webhook_is_told_what_happened_to_what(monkeypatch: pytest.MonkeyPatch
     }  # fmt: skip
     for part in ("night1", "ada", "no images there", "manual__1", planned["link"]):
         assert part in planned["text"]
+    assert not (tmp_path / "results.db").exists()
     assert task["reason"] == "task register_images failed; its log says why"
     assert bare["reason"] == "Airflow gives as reason: task_failure"
 

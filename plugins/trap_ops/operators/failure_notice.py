@@ -109,8 +109,11 @@ def _failure(context: Context, run_key: str, address: str) -> Failure:
     dag = context["dag"].dag_id
     known: dict[str, str] = {}
     try:
-        with open_store() as store, store.read() as connection:
-            known = runs.failed_run(connection, run_key)
+        with open_store() as store:
+            # An SQLite file that is not there would be made by looking into it.
+            store.check()
+            with store.read() as connection:
+                known = runs.failed_run(connection, run_key)
     except TrapError as error:
         logger.warning("the results database cannot say why %s failed: %s", run_key, error)
     params: dict[str, Any] = dict(context.get("params") or {})
