@@ -1,8 +1,9 @@
 # The pipeline with its Airflow, as requirements.txt has it: all services of docker-compose.yaml are this image.
-FROM python:3.11-slim-bookworm
+FROM python:3.11-slim-trixie
 
+# pg_dump and pg_restore, for back-ups, must not be older than the server of docker-compose.yaml.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends make tini \
+ && apt-get install -y --no-install-recommends make postgresql-client tini \
  && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/trap

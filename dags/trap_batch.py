@@ -8,6 +8,7 @@ from airflow.sdk import DAG, Param, TriggerRule
 
 from trap_ops.operators.associate import AssociateOperator
 from trap_ops.operators.extract_sources import ExtractSourcesOperator
+from trap_ops.operators.failure_notice import notify_failure
 from trap_ops.operators.find_candidates import FindCandidatesOperator
 from trap_ops.operators.fit_forced import FitForcedOperator
 from trap_ops.operators.judge_quality import JudgeQualityOperator
@@ -98,6 +99,7 @@ with DAG(
     catchup=False,
     doc_md=DOC,
     tags=["trap"],
+    on_failure_callback=notify_failure,
     default_args={
         "queue": DATABASE,
         **task_arguments(),

@@ -45,7 +45,12 @@ DOCS = ROOT / "docs"
 RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
 VOCABULARY = (DOCS / "vocabulary.md").read_text(encoding="utf-8")
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md")), *DOCS.glob("science/*.md")]
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(DOCS.glob("*.md")),
+    *DOCS.glob("science/*.md"),
+    *sorted(DOCS.glob("how-to/*.md")),
+]
 TELESCOPES = sorted(DOCS.glob("telescopes/*.md"))
 QUERIES = [
     pytest.param(query, id=re.findall(r"^### (.*)$", before, re.MULTILINE)[-1])

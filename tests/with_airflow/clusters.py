@@ -27,6 +27,7 @@ from trap_ops.store.schema import dataset as dataset_table
 from trap_ops.store.schema import run as run_table
 from trap_ops.store.schema import stagerun
 from with_airflow.conftest import SMALL, Checkout
+from with_airflow.test_notices import Webhook, serving
 from with_airflow.test_standalone import free_port
 
 RABBITMQ = os.environ.get("TRAP_TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672")
@@ -146,6 +147,7 @@ class Cluster:
 
     checkout: Checkout
     variables: dict[str, str]
+    told: Webhook
 
     def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
         timeout = float(more.pop("TIMEOUT", 280))
@@ -212,13 +214,15 @@ def running(
         "TRAP_DB": results, "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()), **QUICK,
     }  # fmt: skip
-    made = Cluster(Checkout(directory / "var", directory / "home"), variables)
-    started = made.run("cluster", "start")
-    try:
-        assert started.returncode == 0, started.stdout + started.stderr + made.logs(1500)
-        yield made
-    finally:
-        stopped = made.run("cluster", "stop")
+    with serving(told := Webhook()) as webhook:
+        variables["TRAP_WEBHOOK"] = f"http://127.0.0.1:{webhook}/"
+        made = Cluster(Checkout(directory / "var", directory / "home"), variables, told)
+        started = made.run("cluster", "start")
+        try:
+            assert started.returncode == 0, started.stdout + started.stderr + made.logs(1500)
+            yield made
+        finally:
+            stopped = made.run("cluster", "stop")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     assert made.processes() == [], "the stop ends all that was started"
 

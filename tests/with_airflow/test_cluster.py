@@ -78,6 +78,14 @@ def test_a_run_that_fails_says_why(cluster: Cluster, images: list[Path]) -> None
     made = cluster.run(*words, "--set=extraction.margin_px=-1")
     assert made.returncode == 1
     assert "extraction.margin_px" in made.stderr
+    for _ in range(300):
+        if told := [body for body in cluster.told.bodies if body["dataset"] == "wrong"]:
+            break
+        time.sleep(0.1)
+    # One, and it knows what the log of the task says.
+    (body,) = told
+    assert "extraction.margin_px" in body["reason"]
+    assert body["link"].endswith(f"/dags/trap_batch/runs/{body['run']}")
 
 
 @WITH_RABBITMQ
@@ -85,7 +93,18 @@ def test_its_state_is_shown(cluster: Cluster) -> None:
     made = cluster.run("cluster", "status")
     assert made.returncode == 0, made.stdout + made.stderr
     assert made.stdout.count("RUNNING") == 6
-    assert "scheduler healthy" in made.stdout
+    for part in ("scheduler healthy", "waiting in queues", "code as here", "schema "):
+        assert part in made.stdout
+
+
+@WITH_RABBITMQ
+def test_it_is_drained_and_goes_on(cluster: Cluster) -> None:
+    for word, said in (("drain", "Drained: no task is at work"), ("undrain", "Goes on")):
+        made = cluster.run("cluster", word)
+        assert made.returncode == 0, made.stdout + made.stderr
+        assert "trap_batch" in made.stdout
+        assert said in made.stdout
+    assert "is not drained" in cluster.run("cluster", "undrain").stderr
 
 
 @WITH_RABBITMQ

@@ -34,6 +34,8 @@ VERBS = (
     "replan",
     "deldataset",
     "initdb",
+    "backup",
+    "restore",
     "receive",
     "simulate",
     "send",

@@ -92,6 +92,39 @@ class AirflowServer:
             made[task if number < 0 else f"{task} [{number}]"] = _last_error(self._call("GET", log))
         return made
 
+    def tasks(self, state: str) -> tuple[int, list[dict[str, Any]]]:
+        """How many tasks are in a state, and the hundred of the oldest runs."""
+        path = f"/api/v2/dags/~/dagRuns/~/taskInstances?state={state}&limit=100&order_by=run_after"
+        found = self._call("GET", path)
+        return int(found["total_entries"]), list(found["task_instances"])
+
+    def dags(self) -> dict[str, bool]:
+        """Whether each DAG is paused, by its name."""
+        found = self._call("GET", "/api/v2/dags?limit=1000")["dags"]
+        return {dag["dag_id"]: bool(dag["is_paused"]) for dag in found}
+
+    def pause(self, dag: str, *, paused: bool) -> None:
+        """Let the scheduler begin nothing of a DAG, or let it go on."""
+        self._call("PATCH", f"/api/v2/dags/{dag}", {"is_paused": paused})
+
+    def variable(self, name: str) -> Any:  # noqa: ANN401 - JSON
+        """What Airflow keeps under a name; None if there is nothing."""
+        answer = self._ask("GET", f"/api/v2/variables/{name}")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        if answer.is_error:
+            msg = f"Airflow at {self.url} does not give the variable {name}: {_detail(answer)}"
+            raise ConfigError(msg)
+        return json.loads(answer.json()["value"])
+
+    def keep_variable(self, name: str, value: object) -> None:
+        """Keep something under a name that is free."""
+        self._call("POST", "/api/v2/variables", {"key": name, "value": json.dumps(value)})
+
+    def forget_variable(self, name: str) -> None:
+        """Delete what is kept under a name."""
+        self._ask("DELETE", f"/api/v2/variables/{name}")
+
     def _call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
         answer = self._ask(method, path, body)
         if answer.is_error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -60,12 +61,18 @@ def ping(broker_url: str) -> set[str]:
 
 def workers(broker_url: str) -> list[Worker]:
     """All workers that answer, by name."""
+    there = ping(broker_url)
+    if not there:
+        return []
     control = _app(broker_url).control
-    queues, stats, active = (
-        _merged(control.broadcast(what, reply=True, timeout=_PATIENCE_S))
-        for what in ("active_queues", "stats", "active")
-    )
-    said = _merged(control.broadcast("trap_version", reply=True, timeout=_VERSION_PATIENCE_S))
+
+    def ask(what: str, patience_s: float) -> dict[str, Any]:
+        # Nobody waits longer than until all have answered.
+        answers = control.broadcast(what, reply=True, timeout=patience_s, limit=len(there))
+        return _merged(answers)
+
+    queues, stats, active = (ask(w, _PATIENCE_S) for w in ("active_queues", "stats", "active"))
+    said = ask("trap_version", _VERSION_PATIENCE_S)
     made = []
     for name in sorted(stats):
         version = said.get(name) or {}
@@ -100,3 +107,22 @@ def described(task: dict[str, Any]) -> str:
 
 def _merged(answers: list[dict[str, Any]] | None) -> dict[str, Any]:
     return {name: said for answer in answers or [] for name, said in answer.items()}
+
+
+def queue_depths(broker_url: str, names: Sequence[str]) -> dict[str, int | None]:
+    """How many messages wait in each queue; None where the broker has no such queue yet."""
+    from kombu import Connection
+    from kombu.exceptions import ChannelError
+
+    made: dict[str, int | None] = {}
+    with Connection(broker_url, connect_timeout=_PATIENCE_S) as connection:
+        for name in names:
+            # RabbitMQ closes the channel on which it is asked for a queue that it has not.
+            channel = connection.channel()
+            try:
+                made[name] = int(channel.queue_declare(queue=name, passive=True).message_count)
+            except (ChannelError, *connection.channel_errors):
+                made[name] = None
+            else:
+                channel.close()
+    return made

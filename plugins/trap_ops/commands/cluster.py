@@ -13,6 +13,7 @@ from typing import Any
 from trap_ops.commands import cluster_processes
 from trap_ops.commands.airflow_api import airflow_server, password_file
 from trap_ops.commands.celery_workers import ping
+from trap_ops.commands.cluster_drain import drain, undrain
 from trap_ops.commands.cluster_environment import (
     check_broker,
     cluster_settings,
@@ -21,6 +22,7 @@ from trap_ops.commands.cluster_environment import (
     masked,
 )
 from trap_ops.commands.cluster_sharing import make_pools
+from trap_ops.commands.cluster_status import PARTS, add_status
 from trap_ops.commands.environment import AIRFLOW_COMMAND, migrate_airflow, store_url
 from trap_ops.commands.run import DAG
 from trap_ops.config.cluster import ClusterConfig
@@ -29,7 +31,6 @@ from trap_ops.store.database import Store
 
 # From nothing, on a machine that is busy.
 _START_S = 240.0
-_PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 # And what the server says of each process.
 _PROCESSES = {
     "api-server": "metadatabase",
@@ -54,10 +55,12 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
     for name, function, text in (
         ("start", start, "start all processes, and wait until they work"),
         ("stop", stop, "end them; workers finish their tasks, for two minutes at most"),
-        ("status", status, "say what runs"),
+        ("drain", drain, "begin no more tasks, and wait until those at work are done"),
+        ("undrain", undrain, "go on after that"),
         ("init", init, "make the databases and their tables; TRAP_ADMIN_PASSWORD is for the pages"),
     ):
         below.add_parser(name, help=text, description=text).set_defaults(run=function)
+    add_status(below)
     below.add_parser("airflow", help="airflow, as a process of the cluster")
     text = "whether a process of the cluster does its work; for health checks"
     healthy = below.add_parser("healthy", help=text, description=text)
@@ -138,23 +141,8 @@ def stop(_arguments: argparse.Namespace) -> int:
     return 0
 
 
-def status(_arguments: argparse.Namespace) -> int:
-    """Say what runs; the exit status is 1 if something does not."""
-    cluster = cluster_settings()
-    if cluster_processes.running() is None:
-        print("The cluster does not run; `make cluster` starts it")
-        return 1
-    states = cluster_processes.states()
-    for name in cluster_processes.commands(cluster):
-        print(f"{name:<24}{states.get(name, 'not started')}")
-    health = airflow_server(cluster).health()
-    print(f"{'Airflow':<24}" + (", ".join(f"{k} {v}" for k, v in health.items()) or "is away"))
-    well = all(state.startswith("RUNNING") for state in states.values())
-    return 0 if well and _healthy(health) else 1
-
-
 def _healthy(health: dict[str, str]) -> bool:
-    return all(health.get(part) == "healthy" for part in _PARTS)
+    return all(health.get(part) == "healthy" for part in PARTS)
 
 
 def _wait(cluster: ClusterConfig) -> None:
@@ -165,7 +153,7 @@ def _wait(cluster: ClusterConfig) -> None:
     while time.monotonic() < end:
         health = server.health()
         if not _healthy(health):
-            missing = ", ".join(p for p in _PARTS if health.get(p) != "healthy")
+            missing = ", ".join(p for p in PARTS if health.get(p) != "healthy")
         elif absent := names - {name.split("@")[0] for name in ping(cluster.broker.url)}:
             missing = f"workers {', '.join(sorted(absent))}"
         elif not server.knows(DAG):

@@ -22,6 +22,7 @@ from trap_ops.config.cluster import (
     RETRY_DELAY_VARIABLE,
     TIMEOUT_VARIABLE,
     ClusterConfig,
+    MetricsConfig,
     load_cluster,
 )
 from trap_ops.errors import ConfigError
@@ -99,8 +100,30 @@ def cluster_variables(
     return (
         variables(environ)
         | fixed
+        | metric_variables(cluster.metrics)
         | {key: environ.get(key, value) for key, value in _RECOVERY.items()}
     )
+
+
+def metric_variables(metrics: MetricsConfig) -> dict[str, str]:
+    """Where Airflow is to send its metrics; nothing if nowhere, so that a site's own hold."""
+    if metrics.kind == "statsd":
+        return {
+            "AIRFLOW__METRICS__STATSD_ON": "True",
+            "AIRFLOW__METRICS__STATSD_HOST": metrics.host,
+            "AIRFLOW__METRICS__STATSD_PORT": str(metrics.port),
+            "AIRFLOW__METRICS__STATSD_PREFIX": metrics.prefix,
+        }
+    if metrics.kind == "otel":
+        # Airflow's own variables for host and port are deprecated.
+        address = f"http://{metrics.host}:{metrics.port}/v1/metrics"
+        return {
+            "AIRFLOW__METRICS__OTEL_ON": "True",
+            "AIRFLOW__METRICS__OTEL_PREFIX": metrics.prefix,
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": address,
+            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf",
+        }
+    return {}
 
 
 def masked(url: str) -> str:

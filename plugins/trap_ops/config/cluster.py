@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
@@ -21,10 +21,17 @@ DATABASE_VARIABLE = "TRAP_AIRFLOW_DB"
 TIMEOUT_VARIABLE = "TRAP_TASK_TIMEOUT_MIN"
 RETRIES_VARIABLE = "TRAP_TASK_RETRIES"
 RETRY_DELAY_VARIABLE = "TRAP_TASK_RETRY_DELAY_S"
+WEBHOOK_VARIABLE = "TRAP_WEBHOOK"
+_FROM_ENVIRONMENT = {
+    BROKER_VARIABLE: ("broker", "url"),
+    DATABASE_VARIABLE: ("database", "url"),
+    WEBHOOK_VARIABLE: ("notify", "webhook"),
+}
 
 # Queues of the DAGs: work on pixels, which takes cores and memory, and all else.
 PIXELS, DATABASE = "pixels", "database"
 
+_Mail = Annotated[str, Field(pattern=r"^[^@\s<>,]+@[^@\s<>,]+$")]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
 
 
@@ -62,6 +69,23 @@ class WorkerConfig(Section):
     name: _Name
     queues: tuple[_Name, ...] = Field(min_length=1)
     concurrency: int = Field(ge=1, le=1000)
+
+
+class NotifyConfig(Section):
+    """Whom to tell when a run has failed: nobody, a webhook, or people by e-mail."""
+
+    webhook: str = Field("", pattern=r"^$|^https?://.+")
+    mail_to: tuple[_Mail, ...] = ()
+    mail_from: _Mail | Literal[""] = ""
+
+
+class MetricsConfig(Section):
+    """Where Airflow's processes send their metrics."""
+
+    kind: Literal["none", "statsd", "otel"] = "none"
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8125, ge=1, le=65535)
+    prefix: str = Field("airflow", pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")
 
 
 class TasksConfig(Section):
@@ -110,6 +134,8 @@ class ClusterConfig(Section):
     broker: BrokerConfig
     database: DatabaseConfig
     server: ServerConfig = ServerConfig()
+    notify: NotifyConfig = NotifyConfig()
+    metrics: MetricsConfig = MetricsConfig()
     tasks: TasksConfig = TasksConfig()
     workers: tuple[WorkerConfig, ...] = Field(min_length=1)
     pools: PoolsConfig = PoolsConfig()
@@ -132,7 +158,7 @@ def load_cluster(path: Path, environ: Mapping[str, str]) -> ClusterConfig:
     path : Path
         The file.
     environ : mapping
-        May have TRAP_BROKER and TRAP_AIRFLOW_DB.
+        May have TRAP_BROKER, TRAP_AIRFLOW_DB and TRAP_WEBHOOK.
 
     Raises
     ------
@@ -140,16 +166,18 @@ def load_cluster(path: Path, environ: Mapping[str, str]) -> ClusterConfig:
         One message for all problems, without the addresses, which may hold passwords.
     """
     settings = read_toml(path)
-    origin = {}
-    for section, variable in (("broker", BROKER_VARIABLE), ("database", DATABASE_VARIABLE)):
+    origin: dict[tuple[int | str, ...], str] = {}
+    for variable, (section, key) in _FROM_ENVIRONMENT.items():
         if environ.get(variable):
-            settings[section] = {"url": environ[variable]}
-            origin[section] = variable
+            written = settings.get(section)
+            others = written if isinstance(written, dict) else {}
+            settings[section] = {**others, key: environ[variable]}
+            origin[section, key] = variable
     try:
         made = ClusterConfig.model_validate(settings)
     except ValidationError as error:
         problems = [
-            f"{origin.get(str(item['loc'][0]), path.name)}: "
+            f"{origin.get(item['loc'][:2], path.name)}: "
             f"{'.'.join(map(str, item['loc']))}: {_said(item['type'], item['msg'])}"
             for item in error.errors(include_input=False, include_url=False)
         ]
@@ -189,6 +217,7 @@ def _said(kind: str, message: str) -> str:
             "is not of the form that is wanted: amqp://user:password@host:5672/vhost or "
             "redis://:password@host:6379/0 for the broker, "
             "postgresql://user:password@host:5432/name for the database, http://host:8080 for "
-            "the server, letters, digits, '-' and '_' for names"
+            "the server, https://host/... for the webhook, name@host for e-mail, letters, digits, "
+            "'-' and '_' for names"
         )
     return message[:1].lower() + message[1:]

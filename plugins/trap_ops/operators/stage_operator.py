@@ -30,6 +30,8 @@ CONFIGURATIONS = CHECKOUT / "include" / "configs"
 STORE_CONNECTION = "trap_store"
 # A temporary run of `airflow tasks test` without a run id: Airflow deletes it afterwards.
 TEMPORARY_RUN = "__airflow_temporary_run_"
+# The XCom with the reason of a failure that the results database does not have.
+FAILURE_KEY = "failure"
 # Runs of which a task has failed in this process.
 _failed: set[str] = set()
 
@@ -83,6 +85,11 @@ def in_one_process() -> bool:
     """Whether this is `airflow dags test` or `tasks test`: then the first error is final."""
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     return type(getattr(runner, "SUPERVISOR_COMMS", None)).__name__ == "InProcessSupervisorComms"
+
+
+def failed_in_one_process(run: str) -> bool:
+    """Whether a run has failed in this very process, without workers."""
+    return in_one_process() or run in _failed
 
 
 @contextmanager
@@ -234,6 +241,7 @@ def _note_failure(stage: str, context: Context, message: str) -> None:
     except TrapError as error:
         # There is no run yet, or no database: the task's log has the message in any case.
         logger.info("not noted in the results database: %s", error)
+        context["ti"].xcom_push(FAILURE_KEY, f"{stage}: {message}")
 
 
 def _note_result(stage: str, context: Context, message: str | None) -> None:

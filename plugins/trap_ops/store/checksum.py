@@ -61,12 +61,17 @@ def dataset_checksum(store: Store, dataset_id: int) -> str:
     and light curves, new sources, forced fits, monitors, candidates and error models. These last
     follow from the statistics, as V and eta do, and to the last bit: sums are in canonical order.
     """
-    digest = hashlib.sha256()
     with store.read() as connection:
-        for name, rows in _tables(connection, dataset_id):
-            digest.update(name.encode())
-            for row in sorted(rows):
-                digest.update(row)
+        return checksum_of_view(connection, dataset_id)
+
+
+def checksum_of_view(connection: Connection, dataset_id: int) -> str:
+    """SHA-256 of a dataset as a transaction sees it."""
+    digest = hashlib.sha256()
+    for name, rows in _tables(connection, dataset_id):
+        digest.update(name.encode())
+        for row in sorted(rows):
+            digest.update(row)
     return digest.hexdigest()
 
 

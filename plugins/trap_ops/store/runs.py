@@ -216,6 +216,14 @@ def failure_of(connection: Connection, run_key: str) -> str:
     return connection.execute(query).scalar() or ""
 
 
+def failed_run(connection: Connection, run_key: str) -> dict[str, str]:
+    """Dataset, user and message of a run; empty if it is not planned."""
+    row = _run_row(connection, run_key)
+    if row is None:
+        return {}
+    return {"dataset": row.description, "user": row.requested_by, "message": row.message}
+
+
 def latest_run(connection: Connection, dataset_id: int) -> str:
     """Key of the latest run of a dataset.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import shlex
 from configparser import RawConfigParser
 from dataclasses import replace
@@ -12,9 +14,14 @@ import pytest
 from trap_ops.commands import cluster_processes
 from trap_ops.commands.celery import with_queues
 from trap_ops.commands.celery_workers import Worker, described
-from trap_ops.commands.cluster_environment import check_broker, cluster_variables, masked
+from trap_ops.commands.cluster_environment import (
+    check_broker,
+    cluster_variables,
+    masked,
+    metric_variables,
+)
 from trap_ops.commands.workers import code
-from trap_ops.config.cluster import ClusterConfig, load_cluster
+from trap_ops.config.cluster import ClusterConfig, MetricsConfig, load_cluster
 from trap_ops.errors import ConfigError
 from trap_ops.stages.fingerprint import fingerprint, versions
 
@@ -41,6 +48,35 @@ def test_what_a_site_has_set_is_kept(cluster: ClusterConfig) -> None:
     name = "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"
     assert cluster_variables(cluster, {"PATH": "/bin"})[name] == "60"
     assert cluster_variables(cluster, {"PATH": "/bin", name: "90"})[name] == "90"
+
+
+def known_settings(names: set[str]) -> set[str]:
+    """Those of Airflow's variables that Airflow knows, without loading it."""
+    found = importlib.util.find_spec("airflow")
+    assert found is not None
+    assert found.origin is not None
+    file = Path(found.origin).parent / "config_templates" / "config.yml"
+    metrics = re.split(r"^metrics:$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1]
+    options = re.findall(
+        r"^    (\w+):$", re.split(r"^\w", metrics, flags=re.MULTILINE)[0], re.MULTILINE
+    )
+    return names & {f"AIRFLOW__METRICS__{name.upper()}" for name in options}
+
+
+def test_metrics_go_where_the_file_says(cluster: ClusterConfig) -> None:
+    assert metric_variables(cluster.metrics) == {}
+    site = {"PATH": "/bin", "AIRFLOW__METRICS__STATSD_ON": "True"}
+    assert not set(site) - {"PATH"} & set(cluster_variables(cluster, site)), "the site's own"
+    told = MetricsConfig(kind="statsd", host="monitor", port=9125, prefix="trap")
+    made = cluster_variables(cluster.model_copy(update={"metrics": told}), {"PATH": "/bin"})
+    wanted = {"ON": "True", "HOST": "monitor", "PORT": "9125", "PREFIX": "trap"}
+    statsd = {f"AIRFLOW__METRICS__STATSD_{key}": value for key, value in wanted.items()}
+    assert statsd.items() <= made.items()
+    assert known_settings(set(statsd)) == set(statsd)
+    otel = metric_variables(MetricsConfig(kind="otel", host="monitor", port=4318))
+    assert otel["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] == "http://monitor:4318/v1/metrics"
+    own = {name for name in otel if name.startswith("AIRFLOW")}
+    assert known_settings(own) == own
 
 
 @pytest.mark.parametrize(

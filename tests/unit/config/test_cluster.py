@@ -80,3 +80,17 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> N
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.toml is missing"):
         load_cluster(tmp_path / "gone.toml", {})
+
+
+def test_whom_to_tell_may_be_said_by_the_environment() -> None:
+    hook = "https://hooks.example.org/services/T0/secret"
+    assert load_cluster(FILES / "cluster.toml", {"TRAP_WEBHOOK": hook}).notify.webhook == hook
+    with pytest.raises(ConfigError, match=r"TRAP_WEBHOOK: notify\.webhook") as caught:
+        load_cluster(FILES / "cluster.toml", {"TRAP_WEBHOOK": "hooks/secret"})
+    assert "secret" not in caught.value.message
+
+
+def test_addresses_of_people_are_looked_at(tmp_path: Path) -> None:
+    text = TEXT.replace("mail_to = []", 'mail_to = ["me@x.org", "me"]')
+    with pytest.raises(ConfigError, match=r"notify\.mail_to\.1"):
+        load_cluster(written(tmp_path, text), {})
