@@ -9,6 +9,7 @@ from pathlib import Path
 import pendulum
 from airflow.sdk import DAG
 
+from trap_ops.operators.failure_notice import notify_failure
 from trap_ops.operators.maintenance import (
     CheckResultsOperator,
     FreeDatasetsOperator,
@@ -40,6 +41,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     doc_md=DOC,
+    on_failure_callback=notify_failure,
     tags=["trap"],
     default_args={"queue": "database", **task_arguments()},
 ) as dag:

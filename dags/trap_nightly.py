@@ -10,6 +10,7 @@ import pendulum
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG
 
+from trap_ops.operators.failure_notice import notify_failure
 from trap_ops.operators.find_arrivals import (
     BATCH_DAG,
     CheckFoldersOperator,
@@ -44,6 +45,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     doc_md=DOC,
+    on_failure_callback=notify_failure,
     tags=["trap"],
     default_args={
         "queue": "database",

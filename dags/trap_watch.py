@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset, AssetWatcher
 
+from trap_ops.operators.failure_notice import notify_failure
 from trap_ops.operators.find_arrivals import (
     BATCH_DAG,
     CheckFoldersOperator,
@@ -40,6 +41,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     doc_md=DOC,
+    on_failure_callback=notify_failure,
     tags=["trap"],
     default_args={
         "queue": "database",

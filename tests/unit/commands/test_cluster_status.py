@@ -18,7 +18,7 @@ from trap_ops.commands.__main__ import main
 from trap_ops.commands.celery_workers import Worker, queue_depths
 from trap_ops.commands.cluster_status import PARTS
 from trap_ops.stages.fingerprint import fingerprint, versions
-from with_airflow.test_cluster import need_broker
+from with_airflow.clusters import need_broker
 
 WELL = dict.fromkeys(PARTS, "healthy")
 QUEUES = {"pixels": 3, "database": 0, "default": None}

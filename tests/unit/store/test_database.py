@@ -313,7 +313,7 @@ def test_preparing_twice_changes_nothing(store: Store) -> None:
 def test_a_schema_of_another_revision_is_refused(store: Store) -> None:
     with store.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'later'"))
-    with pytest.raises(StoreError, match=r"schema 'later', this code needs '0007'.*initdb"):
+    with pytest.raises(StoreError, match=r"schema 'later', this code needs '0008'.*initdb"):
         store.prepare()
 
 
