@@ -47,12 +47,14 @@ def _datasets(found: list[datasets.DatasetSummary], where: str) -> Table:
         "sky sources",
         "candidates",
         "runs",
+        "owner",
         "since (UTC)",
     ):
-        table.add_column(name, justify="left" if name in {"dataset", "since (UTC)"} else "right")
+        words = name in {"dataset", "owner", "since (UTC)"}
+        table.add_column(name, justify="left" if words else "right")
     for item in found:
         counts = (item.images, item.accepted, item.sources, item.candidates, item.runs)
-        table.add_row(item.name, *map(str, counts), item.started)
+        table.add_row(item.name, *map(str, counts), item.owner, item.started)
     return table
 
 

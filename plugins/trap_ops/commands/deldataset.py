@@ -18,7 +18,7 @@ from trap_ops.store.dataset_rows import (
     delete_dataset,
     refuse_if_held,
 )
-from trap_ops.store.datasets import dataset_named
+from trap_ops.store.datasets import dataset_id, dataset_named, owner_of
 
 # What people count, of all tables, and its plural.
 _SHOWN = {
@@ -54,7 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
         name = dataset_named(connection, arguments.dataset)
         found = contents_of(connection, name)
         refuse_if_held(connection, name)
-    print(f"dataset {one_line(name)} in {store.safe_url}: {_words(found)}")
+        owner = owner_of(connection, dataset_id(connection, name))
+    of = f" of {one_line(owner)}" if owner else ""
+    print(f"dataset {one_line(name)}{of} in {store.safe_url}: {_words(found)}")
     if not arguments.yes and not _confirmed(name):
         print("nothing is deleted")
         return 1

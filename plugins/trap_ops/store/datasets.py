@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, insert, select, update
 
 from trap_ops.config.load import dataset_settings, settings_difference
 from trap_ops.config.model import Configuration
@@ -25,7 +25,8 @@ from trap_ops.store.schema import candidate, config, dataset, image, run, runnin
 class DatasetSummary:
     """One line of the list of datasets.
 
-    Monitoring positions are no sources, and what may be an artefact is no candidate.
+    Monitoring positions are no sources, and what may be an artefact is no candidate. The owner is
+    who asked for the first run.
     """
 
     id: int
@@ -35,6 +36,7 @@ class DatasetSummary:
     sources: int
     candidates: int
     runs: int
+    owner: str
     started: str
 
 
@@ -160,6 +162,16 @@ def dataset_named(connection: Connection, text: str) -> str:
     return next(iter(found), text)
 
 
+def owner_of(connection: Connection, dataset_id: int) -> str:
+    """Return who has begun a dataset: the user of its first run; empty if that is not known."""
+    return str(connection.execute(select(_owner(dataset_id))).scalar() or "")
+
+
+def _owner(of: int | ColumnElement[int]) -> ScalarSelect[str]:
+    query = select(run.c.requested_by).where(run.c.dataset == of)
+    return query.order_by(run.c.id).limit(1).scalar_subquery()
+
+
 def list_datasets(connection: Connection) -> list[DatasetSummary]:
     """Return all datasets with counts, the first one first."""
 
@@ -176,6 +188,7 @@ def list_datasets(connection: Connection) -> list[DatasetSummary]:
         count(runningcatalog, runningcatalog.c.mon_src.is_(False)).label("sources"),
         count(candidate, candidate.c.veto == "").label("candidates"),
         count(run).label("runs"),
+        _owner(dataset.c.id).label("owner"),
     ).order_by(dataset.c.id)
     return [
         DatasetSummary(
@@ -186,6 +199,7 @@ def list_datasets(connection: Connection) -> list[DatasetSummary]:
             sources=row.sources,
             candidates=row.candidates,
             runs=row.runs,
+            owner=row.owner or "",
             started=row.process_start_ts.isoformat(" ", "seconds"),
         )
         for row in connection.execute(query)
