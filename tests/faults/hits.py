@@ -100,7 +100,9 @@ def lose_queue(made: Bed) -> None:
         for member in family:
             with suppress(psutil.NoSuchProcess):
                 member.resume()
-    made.say(f"messages lost: {sorted(waiting)}")
+    started = time.monotonic()
+    wait_for("they are given to the broker again", lambda: made.requeued)
+    made.say(f"lost {sorted(waiting)}: noticed after {time.monotonic() - started:.0f} s")
 
 
 def restart_postgres(made: Bed, away_s: float) -> None:
@@ -155,9 +157,13 @@ def cut_for(made: Bed, network: Network, for_s: float) -> None:
 
 
 def cut(made: Bed, network: Network, until_s: float) -> None:
-    """Pull the cable of the other host while it has tasks, until they are given up."""
-    mine = wait_for("the other host has a task", lambda: made.tasks("running", host=network.name))
-    network.plug("down")
+    """Pull the cable of the other host in the middle of a stage, until its tasks are given up."""
+    query = "SELECT 1 FROM stagerun WHERE host = :host AND finished_ts IS NULL"
+    with locked(made, "outcome"):
+        wait_for("it is in a stage", lambda: made.ask(RESULTS, query, host=network.name))
+        wait_for_writer(made, "outcome")
+        mine = made.tasks("running", host=network.name)
+        network.plug("down")
     started = time.monotonic()
     made.say(f"cable of {network.name} pulled; it had {sorted(mine)}")
     wait_for("they are given up", lambda: not (mine & made.tasks("running")), until_s)

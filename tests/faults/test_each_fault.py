@@ -96,6 +96,7 @@ def test_a_host_that_loses_the_network_harms_nothing(
 ) -> None:
     with worker_elsewhere(bed, network) as log:
         with run_hit(bed, series, "cut", expected) as run:
+            wait_for("registration", lambda: bed.begun("cut", "measure_quality"))
             hits.cut(bed, network, 120.0)
             # Meanwhile the run goes on to its end by others.
             run.result()
