@@ -59,7 +59,7 @@ FAULTS: dict[str, tuple[str, Callable[[Bed], None], str]] = {
     "killed in measure_variability": (
         "register_images", lambda made: hits.kill_writer(made, "varmetric", "database"), KILLED,
     ),
-    "warm stop": ("measure_quality", lambda made: hits.end_worker_warmly(made, "pixels"), ""),
+    "warm stop": ("measure_quality", lambda made: hits.end_worker_at_work(made, "pixels"), ""),
     "scheduler killed": ("measure_quality", hits.kill_scheduler, ""),
     "broker ended": (
         "measure_quality", lambda made: hits.restart_broker(made, signal.SIGTERM, 5.0), "",
