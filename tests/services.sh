@@ -22,6 +22,9 @@ await() {
 # No server, but what checks docker-compose.yaml; it needs no engine for that.
 command -v docker-compose >/dev/null || install_package docker-compose
 
+# Nor this: the tests of faults cut the network of a host of their own.
+command -v ip >/dev/null || [ -x /usr/sbin/ip ] || install_package iproute2
+
 if running 5432; then
   echo "PostgreSQL runs on 127.0.0.1:5432"
 else

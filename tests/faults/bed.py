@@ -61,6 +61,12 @@ class Bed:
         return int(self.ask(AIRFLOW, "SELECT sum(try_number - 1) FROM task_instance")[0][0])
 
     @property
+    def requeued(self) -> int:
+        """How often a task that stayed queued was given to the broker again."""
+        query = "SELECT count(*) FROM log WHERE event = 'stuck in queued reschedule'"
+        return int(self.ask(AIRFLOW, query)[0][0])
+
+    @property
     def at_work(self) -> str:
         """What runs, in words."""
         return f"running {sorted(self.tasks('running'))}"

@@ -59,7 +59,7 @@ FAULTS: dict[str, tuple[str, Callable[[Bed], None], str]] = {
     "killed in measure_variability": (
         "register_images", lambda made: hits.kill_writer(made, "varmetric", "database"), KILLED,
     ),
-    "warm stop": ("measure_quality", lambda made: hits.end_worker_warmly(made, "pixels"), ""),
+    "warm stop": ("measure_quality", lambda made: hits.end_worker_at_work(made, "pixels"), ""),
     "scheduler killed": ("measure_quality", hits.kill_scheduler, ""),
     "broker ended": (
         "measure_quality", lambda made: hits.restart_broker(made, signal.SIGTERM, 5.0), "",
@@ -96,6 +96,7 @@ def test_a_host_that_loses_the_network_harms_nothing(
 ) -> None:
     with worker_elsewhere(bed, network) as log:
         with run_hit(bed, series, "cut", expected) as run:
+            wait_for("registration", lambda: bed.begun("cut", "measure_quality"))
             hits.cut(bed, network, 120.0)
             # Meanwhile the run goes on to its end by others.
             run.result()

@@ -9,31 +9,29 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from trap_ops.config.cluster import (
-    RETRIES_VARIABLE,
-    RETRY_DELAY_VARIABLE,
-    TIMEOUT_VARIABLE,
-    TasksConfig,
-)
-
+# What a cluster tells its processes of [tasks] in cluster.toml, and what is so without one. The
+# settings themselves are not imported: DAG files are read all the time.
+VARIABLES = {
+    "TRAP_TASK_TIMEOUT_MIN": 720.0,
+    "TRAP_TASK_RETRIES": 6,
+    "TRAP_TASK_RETRY_DELAY_S": 15.0,
+}
 # Standard error of a task, which Airflow writes into its log.
 _TASK_LOG = 2
 
 
 def task_arguments() -> dict[str, Any]:
     """Arguments of all tasks: what ``[tasks]`` of cluster.toml says, where that is in use."""
-    usual = TasksConfig()
+    minutes, retries, delay_s = (
+        float(os.environ.get(name) or usual) for name, usual in VARIABLES.items()
+    )
     return {
         # What may help is retried; everything else fails at once.
-        "retries": int(os.environ.get(RETRIES_VARIABLE) or usual.retries),
-        "retry_delay": timedelta(
-            seconds=float(os.environ.get(RETRY_DELAY_VARIABLE) or usual.retry_delay_s)
-        ),
+        "retries": int(retries),
+        "retry_delay": timedelta(seconds=delay_s),
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=10),
-        "execution_timeout": timedelta(
-            minutes=float(os.environ.get(TIMEOUT_VARIABLE) or usual.timeout_min)
-        ),
+        "execution_timeout": timedelta(minutes=minutes),
     }
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from trap_ops.commands.cluster_environment import cluster_variables
 from trap_ops.config.cluster import TasksConfig, load_cluster
+from trap_ops.operators.time_limit import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[3]
 FILE = ROOT / "include" / "configs" / "cluster.toml"
@@ -77,6 +78,8 @@ def test_tasks_are_told_what_the_file_says(tmp_path: Path) -> None:
     made = cluster_variables(load_cluster(path, {}), {"PATH": "/bin"})
     assert made["TRAP_TASK_TIMEOUT_MIN"] == "5.0"
     assert made["TRAP_TASK_RETRIES"] == "6"
+    given = cluster_variables(usual, {"PATH": "/bin"})
+    assert {name: float(given[name]) for name in VARIABLES} == VARIABLES
     assert int(made["AIRFLOW__SCHEDULER__NUM_STUCK_IN_QUEUED_RETRIES"]) > 10_000
 
 
