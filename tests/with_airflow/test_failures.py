@@ -219,3 +219,39 @@ def test_ctrl_c_between_two_tasks_ends_the_run_too(checkout: Checkout) -> None:
         ["third", stopped],
         ["third", stopped],
     ]
+
+
+TRIES = """
+import json
+import airflow.settings  # it puts plugins/ on the path
+from types import SimpleNamespace as Of
+from trap_ops.errors import ConfigError, StoreUnavailable, Superseded
+from trap_ops.operators import stage_operator
+
+noted = []
+stage_operator._note_failure = lambda stage, context, message: noted.append(message)
+stage_operator.in_one_process = lambda: False
+for error, number in (
+    (StoreUnavailable("away 1"), 1), (StoreUnavailable("away 6"), 6),
+    (StoreUnavailable("away 7"), 7), (ConfigError("wrong 1"), 1),
+    (OSError("disk 1"), 1), (OSError("disk 7"), 7), (Superseded("x"), 7),
+):
+    context = {"run_id": "r", "ti": Of(try_number=number, max_tries=6),
+               "task": Of(execution_timeout=None)}
+    try:
+        with stage_operator.errors_mapped("associate", context):
+            raise error
+    except Exception:
+        pass
+    else:
+        raise SystemExit("swallowed")
+print(json.dumps(noted))
+"""
+
+
+def test_a_run_is_failed_when_airflow_does_not_try_its_task_again(checkout: Checkout) -> None:
+    """Else another run could be started in its place, and both would be at work."""
+    noted = python(TRIES, checkout)
+    assert [text.replace("associate: OSError('", "").rstrip("')") for text in noted] == [
+        "away 7", "wrong 1", "disk 7"
+    ]  # fmt: skip

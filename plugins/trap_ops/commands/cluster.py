@@ -17,9 +17,9 @@ from trap_ops.commands.cluster_drain import drain, undrain
 from trap_ops.commands.cluster_environment import (
     check_broker,
     cluster_settings,
-    cluster_variables,
     ensure_database,
     masked,
+    process_environment,
 )
 from trap_ops.commands.cluster_sharing import make_pools
 from trap_ops.commands.cluster_status import PARTS, add_status
@@ -71,7 +71,7 @@ def add_parser(verbs: Any) -> None:  # noqa: ANN401 - argparse has no public typ
 def start(_arguments: argparse.Namespace) -> int:
     """Start the cluster."""
     cluster = cluster_settings()
-    environment = {**os.environ, **cluster_variables(cluster)}
+    environment = process_environment(cluster)
     check_broker(cluster.broker.url)
     print(f"Broker {masked(cluster.broker.url)}; preparing Airflow's database ...", flush=True)
     ensure_database(cluster)
@@ -93,7 +93,7 @@ def start(_arguments: argparse.Namespace) -> int:
 def init(_arguments: argparse.Namespace) -> int:
     """Make what the processes of a cluster need, each of which starts by itself."""
     cluster = cluster_settings()
-    environment = {**os.environ, **cluster_variables(cluster)}
+    environment = process_environment(cluster)
     ensure_database(cluster)
     migrate_airflow(environment)
     make_pools(cluster, environment)
@@ -113,7 +113,7 @@ def init(_arguments: argparse.Namespace) -> int:
 def run_airflow(words: list[str]) -> int:
     """Replace this process by Airflow, with the variables of the cluster."""
     try:
-        environment = {**os.environ, **cluster_variables(cluster_settings())}
+        environment = process_environment(cluster_settings())
     except TrapError as error:
         print(f"trap-manage: {error.message}", file=sys.stderr)
         return 1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from urllib.parse import urlsplit
 
 from sqlalchemy import create_engine, text
@@ -27,6 +30,9 @@ from trap_ops.config.cluster import (
 )
 from trap_ops.errors import ConfigError
 
+_SECRET = "AIRFLOW__API_AUTH__JWT_SECRET"
+# HS512 wants as many.
+_SECRET_BYTES = 64
 # How long a server may take to answer whether it is there.
 _PATIENCE_S = 5.0
 # Seconds after which what was lost is noticed, and how often is tried what can pass by itself.
@@ -124,6 +130,31 @@ def metric_variables(metrics: MetricsConfig) -> dict[str, str]:
             "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf",
         }
     return {}
+
+
+def process_environment(cluster: ClusterConfig) -> dict[str, str]:
+    """All variables of a process of the cluster on this machine.
+
+    A secret that is not set is made: what signs the passes of tasks is the same for all processes
+    here. Airflow would make one of less than half the length that the signature asks for.
+    """
+    made = {**os.environ, **cluster_variables(cluster)}
+    if not made.get(_SECRET):
+        made[_SECRET] = _own_secret(Path(made["AIRFLOW_HOME"]) / "jwt_secret")
+    return made
+
+
+def _own_secret(path: Path) -> str:
+    """A secret that is made once, for its user to read; several processes may begin together."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        # For its user only, and never seen half written.
+        with NamedTemporaryFile("w", dir=path.parent, prefix=".jwt-") as file:
+            file.write(secrets.token_hex(_SECRET_BYTES))
+            file.flush()
+            with suppress(FileExistsError):
+                os.link(file.name, path)
+    return path.read_text()
 
 
 def masked(url: str) -> str:

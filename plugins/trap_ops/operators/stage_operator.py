@@ -200,16 +200,25 @@ def errors_mapped(stage: str, context: Context) -> Iterator[None]:
         message = _message(stage, error, context)
         if isinstance(error, AirflowTaskTimeout):
             logger.warning("%s", message)
-        _note_failure(stage, context, message)
+        final = alone or (isinstance(error, TrapError) and not isinstance(error, Unavailable))
+        if final or _is_last_try(context):
+            _note_failure(stage, context, message)
+        else:
+            # Else somebody might give up a run that goes on in a minute.
+            logger.info("the run is not marked as failed: Airflow tries this task again")
         if alone and not testing_one_task():
             _failed.add(run_key(context))
         if os.environ.get("TRAP_PDB") and isinstance(error, Exception):
             _debug(error)
-        final = isinstance(error, TrapError) and not isinstance(error, Unavailable)
-        if final or alone:
+        if final:
             raise AirflowFailException(message) from error
         raise
     _note_result(stage, context, "")
+
+
+def _is_last_try(context: Context) -> bool:
+    """Whether Airflow does not try this task again by itself."""
+    return bool(context["ti"].try_number > context["ti"].max_tries)
 
 
 def result_of(report: StageReport, context: Context) -> list[list[int]] | dict[str, Any]:

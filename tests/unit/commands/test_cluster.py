@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import stat
+from concurrent.futures import ThreadPoolExecutor
 from configparser import RawConfigParser
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from trap_ops.commands.cluster_environment import (
     cluster_variables,
     masked,
     metric_variables,
+    process_environment,
 )
 from trap_ops.commands.workers import code
 from trap_ops.config.cluster import ClusterConfig, MetricsConfig, load_cluster
@@ -178,3 +181,22 @@ def test_a_broker_that_is_away_is_told_in_one_sentence(url: str) -> None:
     assert "TRAP_BROKER" in said
     assert "secret" not in said
     assert "\n" not in said
+
+
+def test_passes_of_tasks_are_signed_with_one_secret_that_only_its_user_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRAP_VAR", str(tmp_path / "var"))
+    monkeypatch.delenv("AIRFLOW__API_AUTH__JWT_SECRET", raising=False)
+    cluster = load_cluster(FILE, {})
+    with ThreadPoolExecutor(8) as pool:
+        made = {
+            env["AIRFLOW__API_AUTH__JWT_SECRET"]
+            for env in pool.map(lambda _: process_environment(cluster), range(8))
+        }
+    (secret,) = made
+    assert len(secret) >= 64
+    (file,) = (tmp_path / "var" / "airflow").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "x" * 64)
+    assert process_environment(cluster)["AIRFLOW__API_AUTH__JWT_SECRET"] == "x" * 64
