@@ -194,7 +194,9 @@ def test_a_damaged_backup_changes_nothing(store: Store, tmp_path: Path) -> None:
         assert [item.name for item in list_datasets(connection)] == ["kept"]
 
 
-@pytest.mark.parametrize("kind", BOTH_DATABASES)
+@pytest.mark.parametrize(
+    "kind", ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.long])]
+)
 def test_an_old_backup_is_brought_to_this_revision(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

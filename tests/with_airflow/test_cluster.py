@@ -39,7 +39,10 @@ from with_airflow.conftest import PLAN, ROOT
 pytestmark = pytest.mark.postgres
 
 # What the broker is matters to what waits in it; all else is tried with one.
-WITH_BOTH = pytest.mark.parametrize("cluster", ["rabbitmq", "redis"], indirect=True)
+# (tests/faults has a run on Redis for every day, in which its queues are lost.)
+WITH_BOTH = pytest.mark.parametrize(
+    "cluster", ["rabbitmq", pytest.param("redis", marks=pytest.mark.long)], indirect=True
+)
 WITH_RABBITMQ = pytest.mark.parametrize("cluster", ["rabbitmq"], indirect=True)
 
 
@@ -98,6 +101,7 @@ def test_its_state_is_shown(cluster: Cluster) -> None:
 
 
 @WITH_RABBITMQ
+@pytest.mark.long
 def test_it_is_drained_and_goes_on(cluster: Cluster) -> None:
     for word, said in (("drain", "Drained: no task is at work"), ("undrain", "Goes on")):
         made = cluster.run("cluster", word)
@@ -115,6 +119,7 @@ def test_a_second_one_is_refused(cluster: Cluster) -> None:
 
 
 @WITH_RABBITMQ
+@pytest.mark.long
 def test_what_ends_is_started_again(cluster: Cluster) -> None:
     scheduler = next(p for p in cluster.processes() if p.cmdline()[-1:] == ["scheduler"])
     scheduler.kill()
@@ -127,6 +132,7 @@ def test_what_ends_is_started_again(cluster: Cluster) -> None:
 
 
 @WITH_RABBITMQ
+@pytest.mark.long
 def test_health_checks_find_what_works_and_what_does_not(cluster: Cluster) -> None:
     for process in ("api-server", "scheduler", "dag-processor", "triggerer", "worker"):
         made = cluster.run("cluster", "healthy", process)
@@ -136,6 +142,7 @@ def test_health_checks_find_what_works_and_what_does_not(cluster: Cluster) -> No
 
 
 @WITH_RABBITMQ
+@pytest.mark.long
 def test_celery_asks_the_workers(cluster: Cluster) -> None:
     made = cluster.run("celery", "list-workers", "--output", "plain")
     assert made.returncode == 0, made.stdout + made.stderr
@@ -240,6 +247,7 @@ def files_done(store: Store) -> int:
 
 
 @WITH_RABBITMQ
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_night_takes_what_missed_nights_have_left_and_nothing_twice(
     cluster: Cluster, images: list[Path], in_one_process: str
@@ -369,6 +377,7 @@ def test_a_run_with_hundreds_of_batches_does_not_hold_up_a_small_one(
 
 
 @WITH_RABBITMQ
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_dataset_that_is_in_use_names_its_run(cluster: Cluster, images: list[Path]) -> None:
     store = cluster.store

@@ -71,3 +71,10 @@ def test_series_are_apart(tmp_path: Path, second: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load_schedules(written(tmp_path, entry() + second))
     assert len(load_schedules(written(tmp_path, entry() + entry("b", "/data/ab"))).series) == 2
+
+
+@pytest.mark.parametrize("name", ["nightly", "maintenance"])
+def test_the_dag_has_the_same_default(name: str) -> None:
+    """It reads the file without the rest of the pipeline."""
+    text = (FILES.parents[1] / "dags" / f"trap_{name}.py").read_text()
+    assert f'.get("{name}", {{}}).get("at", "{getattr(SchedulesConfig(), name).at}")' in text
