@@ -10,7 +10,7 @@ import pytest
 from export.conftest import (
     Finished,
 )
-from trap_ops.errors import ConfigError
+from trap_ops.errors import ConfigError, DiskUnavailable
 from trap_ops.export import report
 from trap_ops.export.report import safe_name, write_report
 
@@ -52,7 +52,7 @@ def test_a_report_appears_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", disk_full)
-    with pytest.raises(ConfigError, match=r"No space.*complete.*TRAP_VAR") as caught:
+    with pytest.raises(DiskUnavailable, match=r"No space.*complete.*TRAP_VAR") as caught:
         write_report(hostile.store, hostile.record, tmp_path)
     assert path.read_bytes() == whole
     assert [item.name for item in path.parent.iterdir()] == [path.name]

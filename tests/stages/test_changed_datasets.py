@@ -184,6 +184,7 @@ DOUBLES = (
 )
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -249,6 +250,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("words", CHANGES)
 def test_another_run_that_has_the_dataset_is_named(
     store: Store,
@@ -281,6 +283,7 @@ def test_another_run_that_has_the_dataset_is_named(
         assert connection.execute(select(datasetlock)).all() == []
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("words", CHANGES[1:])
 def test_without_a_terminal_or_a_yes_nothing_is_taken_away(
     store: Store,
@@ -366,7 +369,10 @@ def test_settings_are_those_of_the_dataset(
     assert [json.loads(text)["overrides"] for text in asked] == [overrides] * 2
 
 
-@pytest.mark.parametrize("moment", [2, 5, 9])
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(2, marks=pytest.mark.long), 5, pytest.param(9, marks=pytest.mark.long)],
+)
 @pytest.mark.parametrize("words", CHANGES)
 def test_a_verb_that_was_killed_is_simply_repeated(
     store: Store,
