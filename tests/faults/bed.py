@@ -50,6 +50,7 @@ class Bed:
         """Tasks in a state of Airflow: name, number in its map, number of the try."""
         query = (
             "SELECT task_id, map_index, try_number FROM task_instance WHERE state = :state "
+            "AND dag_id = 'trap_batch' "
             "AND queue LIKE :queue AND coalesce(hostname, '') LIKE :host"
         )
         found = self.ask(AIRFLOW, query, state=state, queue=queue, host=host)
@@ -58,7 +59,8 @@ class Bed:
     @property
     def given_up(self) -> int:
         """How many tries of tasks did not succeed."""
-        return int(self.ask(AIRFLOW, "SELECT sum(try_number - 1) FROM task_instance")[0][0])
+        query = "SELECT sum(try_number - 1) FROM task_instance WHERE dag_id = 'trap_batch'"
+        return int(self.ask(AIRFLOW, query)[0][0])
 
     @property
     def requeued(self) -> int:
