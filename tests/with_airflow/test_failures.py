@@ -191,14 +191,16 @@ def test_ctrl_c_ends_dags_test_at_once(
 
 BETWEEN = """
 import json, os, signal
+from types import SimpleNamespace as Of
 from airflow.sdk.exceptions import AirflowFailException
 from trap_ops.operators import stage_operator
 said = []
+first_try = Of(try_number=1, max_tries=0)
 stage_operator.in_one_process = lambda: True
 stage_operator._note_failure = lambda stage, context, message: said.append([stage, message])
 for stage, run in (("first", "a"), ("second", "a"), ("second", "a"), ("third", "b")):
     try:
-        with stage_operator.errors_mapped(stage, {"run_id": run}):
+        with stage_operator.errors_mapped(stage, {"run_id": run, "ti": first_try}):
             said.append([stage, "works"])
     except AirflowFailException as error:
         said.append([stage, str(error)])
