@@ -30,7 +30,7 @@ from trap_ops.config.cluster import (
 )
 from trap_ops.errors import ConfigError
 
-_SECRET = "AIRFLOW__API_AUTH__JWT_SECRET"
+_SECRET = "AIRFLOW__API_AUTH__JWT_SECRET"  # noqa: S105 - the name of a variable
 # HS512 wants as many.
 _SECRET_BYTES = 64
 # How long a server may take to answer whether it is there.

@@ -146,8 +146,8 @@ def variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         # New DAG files are found after this many seconds; the default is 300.
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
-        # A file that is known is read again after so many seconds. With the default of 30 that takes
-        # a third of a core.
+        # A file that is known is read again after so many seconds, which costs a process that loads
+        # Airflow each time; the default is 30.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
         # The default is all interfaces.
         "AIRFLOW__API__HOST": "127.0.0.1",
