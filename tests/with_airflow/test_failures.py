@@ -257,3 +257,32 @@ def test_a_run_is_failed_when_airflow_does_not_try_its_task_again(checkout: Chec
     assert [text.replace("associate: OSError('", "").rstrip("')") for text in noted] == [
         "away 7", "wrong 1", "disk 7"
     ]  # fmt: skip
+
+
+SERIES = """
+import json, os, sys, time
+from pathlib import Path
+from types import SimpleNamespace as Of
+import airflow.settings  # it puts plugins/ on the path
+from trap_ops.operators.find_arrivals import FindArrivalsOperator
+
+home = Path(os.environ["TRAP_VAR"]) / "two"
+text = ""
+for name in ("a", "b"):
+    (home / name).mkdir(parents=True)
+    (home / name / "image.fits").write_bytes(b"x")
+    text += f'[[series]]\\nname = "{name}"\\nfolder = "{home}/{name}"\\ndataset = "both"\\n'
+    text += 'when = "night"\\nsettle_s = 0.1\\n'
+(home / "schedules.toml").write_text(text)
+os.environ["TRAP_SCHEDULES"] = str(home / "schedules.toml")
+time.sleep(0.2)
+ti = Of(try_number=1, max_tries=0, xcom_push=lambda *_: None)
+find = FindArrivalsOperator(task_id="find_arrivals", when="night", name="nightly")
+context = {"run_id": "r", "ti": ti, "task": Of(execution_timeout=None)}
+print(json.dumps([run["conf"]["images"] for run in find.execute(context)]))
+"""
+
+
+def test_two_series_of_one_dataset_do_not_run_together(checkout: Checkout) -> None:
+    (images,) = python(SERIES, checkout)
+    assert [Path(path).parent.name for path in images] == ["a"]

@@ -53,6 +53,7 @@ class FindArrivalsOperator(BaseOperator):
 
         schedules = load_schedules(schedules_file(CONFIGURATIONS))
         made: list[dict[str, Any]] = []
+        given: dict[str, str] = {}
         with errors_mapped(self.task_id, context), open_store() as store:
             store.prepare()
             found = look(store, CONFIGURATIONS, schedules, {self.when})
@@ -61,11 +62,15 @@ class FindArrivalsOperator(BaseOperator):
                 # A night's images are one run, however many they are.
                 limit = item.series.images_per_run if self.when == ARRIVAL else None
                 for waiting in item.waiting:
-                    if why := self._why_not(waiting, context):
+                    # Two series may have one dataset, which has one run at a time.
+                    other = given.get(waiting.dataset)
+                    why = f"run {other} has it" if other else self._why_not(waiting, context)
+                    if why:
                         logger.info("dataset %s waits: %s", waiting.dataset, why)
                         continue
                     run_id = f"{self.name}__{datetime.now(UTC).isoformat()}_{len(made)}"
                     files = take(store, waiting, run_id, limit)
+                    given[waiting.dataset] = run_id
                     logger.info("run %s: %d files, dataset %s", run_id, len(files), waiting.dataset)
                     paths = [file.path for file in files]
                     made.append(
